@@ -1,0 +1,1 @@
+//! Firing to delivered: inhibit, silence, group, dedupe, retry; receivers.

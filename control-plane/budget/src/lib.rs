@@ -1,0 +1,1 @@
+//! AI usage to cost: reserve, settle, refuse, forecast.

@@ -1,0 +1,1 @@
+//! Samples coming in: scrape, probe, host, self.

@@ -1,0 +1,148 @@
+//! Label matchers, `name="value"` with `=`, `!=`, `=~`, `!~`.
+//!
+//! Regular expressions are anchored at both ends and `.` matches newlines, as in Prometheus. Their compiled
+//! size is bounded, so that no expression that somebody writes can take the memory of the process.
+
+use crate::labels::{Labels, quote};
+use regex::{Regex, RegexBuilder};
+use std::{fmt, sync::Arc};
+
+/// How a matcher compares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum MatchOp {
+    Eq,
+    Ne,
+    Re,
+    Nre,
+}
+
+impl MatchOp {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            MatchOp::Eq => "=",
+            MatchOp::Ne => "!=",
+            MatchOp::Re => "=~",
+            MatchOp::Nre => "!~",
+        }
+    }
+
+    /// Whether the operator accepts what it does not name: `!=` and `!~`.
+    pub fn is_negative(self) -> bool {
+        matches!(self, MatchOp::Ne | MatchOp::Nre)
+    }
+}
+
+/// A matcher's regular expression does not compile, or is too large.
+#[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
+#[error("bad regular expression {pattern:?}: {reason}")]
+pub struct MatcherError {
+    pub pattern: String,
+    pub reason: String,
+}
+
+/// One condition on one label. An absent label has the empty value.
+#[derive(Clone)]
+pub struct Matcher {
+    pub name: Arc<str>,
+    pub op: MatchOp,
+    pub value: Arc<str>,
+    regex: Option<Regex>,
+}
+
+/// Compiled size that one regular expression may take, in bytes.
+const REGEX_SIZE_LIMIT: usize = 4 << 20;
+
+/// Compiles `pattern` as Prometheus would: anchored at both ends, `.` matching newlines, size bounded.
+pub fn anchored_regex(pattern: &str) -> Result<Regex, MatcherError> {
+    RegexBuilder::new(&format!("^(?s:{pattern})$"))
+        .size_limit(REGEX_SIZE_LIMIT)
+        .dfa_size_limit(REGEX_SIZE_LIMIT)
+        .build()
+        .map_err(|e| MatcherError { pattern: pattern.to_owned(), reason: reason(&e) })
+}
+
+/// The last line of the library's message is the sentence; those before it draw the place.
+fn reason(e: &regex::Error) -> String {
+    match e {
+        regex::Error::CompiledTooBig(limit) => format!("it would take more than {limit} bytes once compiled"),
+        e => {
+            let text = e.to_string();
+            text.lines().last().unwrap_or("").trim_start_matches("error: ").to_owned()
+        }
+    }
+}
+
+impl Matcher {
+    /// Builds a matcher; fails only for a regular expression that does not compile.
+    pub fn new(
+        name: impl Into<Arc<str>>,
+        op: MatchOp,
+        value: impl Into<Arc<str>>,
+    ) -> Result<Self, MatcherError> {
+        let value = value.into();
+        let regex = match op {
+            MatchOp::Eq | MatchOp::Ne => None,
+            MatchOp::Re | MatchOp::Nre => Some(anchored_regex(&value)?),
+        };
+        Ok(Matcher { name: name.into(), op, value, regex })
+    }
+
+    /// `name="value"`, which cannot fail.
+    pub fn eq(name: impl Into<Arc<str>>, value: impl Into<Arc<str>>) -> Self {
+        Matcher { name: name.into(), op: MatchOp::Eq, value: value.into(), regex: None }
+    }
+
+    /// Whether a label value (empty when the label is absent) satisfies the condition.
+    pub fn matches(&self, value: &str) -> bool {
+        match (self.op, &self.regex) {
+            (MatchOp::Eq, _) => &*self.value == value,
+            (MatchOp::Ne, _) => &*self.value != value,
+            (MatchOp::Re, Some(re)) => re.is_match(value),
+            (MatchOp::Nre, Some(re)) => !re.is_match(value),
+            (MatchOp::Re | MatchOp::Nre, None) => false,
+        }
+    }
+
+    /// Whether a label set satisfies the condition.
+    pub fn matches_labels(&self, labels: &Labels) -> bool {
+        self.matches(labels.value(&self.name))
+    }
+
+    /// Whether series without the label satisfy the condition.
+    pub fn matches_empty(&self) -> bool {
+        self.matches("")
+    }
+}
+
+impl PartialEq for Matcher {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name && self.op == other.op && self.value == other.value
+    }
+}
+
+impl Eq for Matcher {}
+
+impl std::hash::Hash for Matcher {
+    fn hash<H: std::hash::Hasher>(&self, h: &mut H) {
+        (&self.name, self.op, &self.value).hash(h);
+    }
+}
+
+impl fmt::Display for Matcher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if crate::labels::is_legacy_name(&self.name) {
+            write!(f, "{}{}{}", self.name, self.op.as_str(), quote(&self.value))
+        } else {
+            write!(f, "{}{}{}", quote(&self.name), self.op.as_str(), quote(&self.value))
+        }
+    }
+}
+
+impl fmt::Debug for Matcher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,1 @@
+//! Recording and alerting rules, rule unit tests.

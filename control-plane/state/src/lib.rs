@@ -1,0 +1,1 @@
+//! The plane's own durable state on SQLite.

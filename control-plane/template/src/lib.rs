@@ -1,0 +1,1 @@
+//! Go text/template as Prometheus and Alertmanager use it.

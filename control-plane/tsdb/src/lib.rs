@@ -1,0 +1,1 @@
+//! Series: write-ahead log, head, blocks, retention.

@@ -1,0 +1,1 @@
+//! The binary: CLI, wiring, reload, shutdown.

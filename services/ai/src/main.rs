@@ -1,0 +1,3 @@
+//! The ai binary.
+
+fn main() {}

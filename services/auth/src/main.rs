@@ -1,0 +1,3 @@
+//! The auth binary.
+
+fn main() {}

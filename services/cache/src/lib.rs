@@ -1,0 +1,1 @@
+//! Cache, rate limits, sessions: Redis or its embedded twin.

@@ -1,0 +1,1 @@
+//! Users, languages, conversations: the only service with a database.

@@ -1,0 +1,3 @@
+//! The db binary.
+
+fn main() {}

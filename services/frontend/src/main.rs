@@ -1,0 +1,3 @@
+//! The frontend binary.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! How a process boots, configures itself, authenticates, serves, reports errors, traces, stops.

@@ -1,0 +1,1 @@
+//! A metered client for AI providers.

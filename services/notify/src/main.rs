@@ -1,0 +1,3 @@
+//! The notify binary.
+
+fn main() {}

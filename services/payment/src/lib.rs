@@ -1,0 +1,1 @@
+//! Trials and subscriptions.

@@ -1,0 +1,1 @@
+//! The whole platform and Vigie in one process, on embedded stores.

@@ -1,0 +1,3 @@
+//! The penpal binary.
+
+fn main() {}
