@@ -11,6 +11,7 @@ pub mod clock;
 pub mod http;
 pub mod metrics;
 pub mod problem;
+pub mod program;
 pub mod secret;
 pub mod settings;
 pub mod tasks;
