@@ -11,7 +11,10 @@ use crate::{
     settings::{NAMES, Settings},
     tasks::Tasks,
 };
-use axum::Router;
+use axum::{
+    Router,
+    routing::{MethodRouter, get},
+};
 use std::{
     fs::{File, TryLockError},
     io::Write,
@@ -33,6 +36,8 @@ pub struct Program {
     pub port: u16,
     /// The settings it reads besides those that every service reads; each is in [`NAMES`].
     pub settings: &'static [&'static str],
+    /// What it answers besides health and metrics: method, path, meaning.
+    pub routes: &'static [(&'static str, &'static str, &'static str)],
     /// Things to try, one a line.
     pub examples: &'static str,
 }
@@ -46,6 +51,12 @@ const COMMON: [&str; 7] = [
     "SERVICE_AUTH_TOKEN",
     "OTEL_EXPORTER_OTLP_ENDPOINT",
     "OTEL_EXPORTER_OTLP_PROTOCOL",
+];
+
+/// What every service answers.
+const COMMON_ROUTES: [(&str, &str, &str); 2] = [
+    ("GET", "/api/v1/health", "whether it works, and each thing it depends on"),
+    ("GET", "/metrics", "its metrics for Prometheus"),
 ];
 
 /// Where a service listens, and what its callers must present.
@@ -110,6 +121,18 @@ pub fn base_of(address: SocketAddr) -> String {
 }
 
 impl Program {
+    /// `GET /`: who answers here, and what can be asked.
+    pub fn info<S: Clone + Send + Sync + 'static>(&self, version: &str) -> MethodRouter<S> {
+        let routes = COMMON_ROUTES.iter().chain(self.routes);
+        let routes: Vec<_> = routes
+            .map(|(method, path, meaning)| serde_json::json!({"method": method, "path": path, "meaning": meaning}))
+            .collect();
+        let info = serde_json::json!({
+            "service": self.name, "version": version, "about": self.about, "routes": routes,
+        });
+        get(move || async move { axum::Json(info) })
+    }
+
     /// Reads where to listen and whom to let in.
     ///
     /// Beyond loopback a service with guarded routes wants `SERVICE_AUTH_TOKEN`; `public` ones have none.
@@ -217,6 +240,10 @@ impl Program {
             text.push_str(&format!("  {name:<28} {meaning}{default}\n"));
         }
         text.push_str("A secret NAME may also be given as NAME_FILE, the path of a file that holds it.\n");
+        text.push_str("\nAnswers:\n");
+        for (method, path, meaning) in COMMON_ROUTES.iter().chain(self.routes) {
+            text.push_str(&format!("  {method:<6} {path:<40} {meaning}\n"));
+        }
         text.push_str(&format!("\nTry:\n{}", self.examples));
         text
     }

@@ -5,6 +5,7 @@ const DEMO: Program = Program {
     about: "shows a program",
     port: 3999,
     settings: &["DATA_DIR", "DB_SERVICE_URL"],
+    routes: &[("GET", "/things", "all things")],
     examples: "  curl http://127.0.0.1:3999/\n",
 };
 
@@ -29,7 +30,9 @@ fn help_and_version_print_and_end() {
     };
     assert_eq!(text(&["--version"]), "demo 1.2.3");
     let help = text(&["--help"]);
-    for part in ["shows a program", "--data-dir", "SERVICE_AUTH_TOKEN", "DB_SERVICE_URL", "[3999]", "curl"] {
+    for part in
+        ["shows a program", "--data-dir", "SERVICE_AUTH_TOKEN", "DB_SERVICE_URL", "[3999]", "/things", "curl"]
+    {
         assert!(help.contains(part), "{part}: {help}");
     }
 }
