@@ -32,7 +32,7 @@ pub const DRAIN: Duration = Duration::from_secs(10);
 pub struct Program {
     pub name: &'static str,
     pub about: &'static str,
-    /// The port it listens on unless told otherwise.
+    /// The port it listens on unless told otherwise; 0 when it has no port of its own.
     pub port: u16,
     /// The settings it reads besides those that every service reads; each is in [`NAMES`].
     pub settings: &'static [&'static str],
@@ -172,14 +172,9 @@ impl Program {
     where
         F: Future<Output = anyhow::Result<Running>>,
     {
-        let settings = match self.flags(version, settings, std::env::args().skip(1)) {
-            Ok(Asked::Run(settings)) => settings,
-            Ok(Asked::Print(text)) => {
-                // Nobody reads: nothing to say it to.
-                let _lost = writeln!(std::io::stdout().lock(), "{text}");
-                return ExitCode::SUCCESS;
-            }
-            Err(e) => return boot::complain(self.name, &e),
+        let settings = match self.arguments(version, settings) {
+            Ok(settings) => settings,
+            Err(code) => return code,
         };
         boot::main(self.name, version, settings, |boot| async move {
             let config = configure(&boot.settings)?;
@@ -194,6 +189,23 @@ impl Program {
             tracing::info!("stopped");
             Ok(())
         })
+    }
+
+    /// The settings with the process's flags on top; or, after `--help`, `--version` or a mistake, which are
+    /// answered here, the code to exit with.
+    ///
+    /// # Errors
+    /// The exit code.
+    pub fn arguments(&self, version: &str, settings: Settings) -> Result<Settings, ExitCode> {
+        match self.flags(version, settings, std::env::args().skip(1)) {
+            Ok(Asked::Run(settings)) => Ok(settings),
+            Ok(Asked::Print(text)) => {
+                // Nobody reads: nothing to say it to.
+                let _lost = writeln!(std::io::stdout().lock(), "{text}");
+                Err(ExitCode::SUCCESS)
+            }
+            Err(e) => Err(boot::complain(self.name, &e)),
+        }
     }
 
     /// Settings with the flags on top, or what to print instead of running.
@@ -212,7 +224,7 @@ impl Program {
             let name = match flag.as_str() {
                 "--version" | "-V" => return Ok(Asked::Print(format!("{} {version}", self.name))),
                 "--help" | "-h" => return Ok(Asked::Print(self.help(version))),
-                "--port" => "PORT",
+                "--port" if self.port != 0 => "PORT",
                 "--listen-address" => "LISTEN_ADDRESS",
                 "--data-dir" if self.settings.contains(&"DATA_DIR") => "DATA_DIR",
                 _ => anyhow::bail!("{flag} is not known here; --help shows what is"),
@@ -225,15 +237,21 @@ impl Program {
     }
 
     fn help(&self, version: &str) -> String {
-        let mut text = format!(
-            "{} {version}: {}\n\nUsage: {} [--port PORT] [--listen-address ADDRESS]{}\n\nSettings, from the environment:\n",
-            self.name,
-            self.about,
-            self.name,
-            if self.settings.contains(&"DATA_DIR") { " [--data-dir FOLDER]" } else { "" },
-        );
+        let has_port = self.port != 0;
+        let mut text = format!("{0} {version}: {1}\n\nUsage: {0}", self.name, self.about);
+        for (shown, flag) in [
+            (has_port, " [--port PORT]"),
+            (true, " [--listen-address ADDRESS]"),
+            (self.settings.contains(&"DATA_DIR"), " [--data-dir FOLDER]"),
+        ] {
+            text.push_str(if shown { flag } else { "" });
+        }
+        text.push_str("\n\nSettings, from the environment:\n");
         for name in COMMON.iter().chain(self.settings) {
             let Some((_, default, meaning)) = NAMES.iter().find(|(n, _, _)| n == name) else { continue };
+            if *name == "PORT" && !has_port {
+                continue;
+            }
             let port = self.port.to_string();
             let default = if *name == "PORT" { port.as_str() } else { default };
             let default = if default.is_empty() { String::new() } else { format!(" [{default}]") };
@@ -241,7 +259,8 @@ impl Program {
         }
         text.push_str("A secret NAME may also be given as NAME_FILE, the path of a file that holds it.\n");
         text.push_str("\nAnswers:\n");
-        for (method, path, meaning) in COMMON_ROUTES.iter().chain(self.routes) {
+        let common: &[_] = if has_port { &COMMON_ROUTES } else { &[] };
+        for (method, path, meaning) in common.iter().chain(self.routes) {
             text.push_str(&format!("  {method:<6} {path:<40} {meaning}\n"));
         }
         text.push_str(&format!("\nTry:\n{}", self.examples));
