@@ -85,7 +85,7 @@ impl Parts {
         Histogram { positive_spans, positive, negative_spans, negative, ..self.head }
     }
 
-    fn reduce_to(&mut self, schema: i32) {
+    pub(crate) fn reduce_to(&mut self, schema: i32) {
         if schema < self.head.schema {
             let by = self.head.schema - schema;
             reduce(&mut self.positive, by);
@@ -96,7 +96,7 @@ impl Parts {
 
     /// The zero count if the zero bucket reached to `threshold`, and the threshold at which that is exact: one
     /// that cuts no populated bucket.
-    fn widened_zero(&self, threshold: f64) -> (f64, f64) {
+    pub(crate) fn widened_zero(&self, threshold: f64) -> (f64, f64) {
         let mut threshold = threshold;
         'again: loop {
             let mut count = self.head.zero_count;
@@ -115,7 +115,7 @@ impl Parts {
         }
     }
 
-    fn set_zero(&mut self, count: f64, threshold: f64) {
+    pub(crate) fn set_zero(&mut self, count: f64, threshold: f64) {
         let schema = self.head.schema;
         self.head.zero_count = count;
         self.head.zero_threshold = threshold;
@@ -158,7 +158,7 @@ pub(crate) fn upper_bound(index: i32, schema: i32) -> f64 {
 }
 
 /// Combines the pairs of both sides with `op`; an absent bucket counts 0.
-fn merge(a: &mut Buckets, b: &[(i32, f64)], op: fn(f64, f64) -> f64) {
+fn merge(a: &mut Buckets, b: &[(i32, f64)], op: impl Fn(f64, f64) -> f64 + Copy) {
     if a.len() == b.len() && a.iter().zip(b).all(|(x, y)| x.0 == y.0) {
         for (x, y) in a.iter_mut().zip(b) {
             x.1 = op(x.1, y.1);
@@ -186,7 +186,7 @@ fn merge(a: &mut Buckets, b: &[(i32, f64)], op: fn(f64, f64) -> f64) {
 }
 
 /// Moves buckets of custom bounds `from` into those of `to`, a subset of them.
-fn remap(buckets: &Buckets, from: &[f64], to: &[f64]) -> Buckets {
+pub(crate) fn remap(buckets: &Buckets, from: &[f64], to: &[f64]) -> Buckets {
     let mut out: Buckets = Vec::new();
     for (index, count) in buckets {
         let upper = usize::try_from(*index).ok().and_then(|i| from.get(i)).copied().unwrap_or(f64::INFINITY);
@@ -203,10 +203,17 @@ pub(crate) fn bounds(h: &Histogram) -> &[f64] {
     h.custom_bounds.as_deref().unwrap_or(&[])
 }
 
+/// The custom bounds that both have, and whether these are all that they have.
+pub(crate) fn common_bounds(a: &Histogram, b: &Histogram) -> (Vec<f64>, bool) {
+    let common: Vec<f64> = bounds(a).iter().filter(|x| bounds(b).contains(x)).copied().collect();
+    let all = common.len() == bounds(a).len() && common.len() == bounds(b).len();
+    (common, all)
+}
+
 fn combine(
     a: &Histogram,
     b: &Histogram,
-    op: fn(f64, f64) -> f64,
+    op: impl Fn(f64, f64) -> f64 + Copy,
 ) -> Result<(Histogram, Combined), Incompatible> {
     if a.uses_custom_buckets() != b.uses_custom_buckets() {
         return Err(Incompatible);
@@ -225,7 +232,7 @@ fn combine(
     if a.uses_custom_buckets() {
         if bounds(a) != bounds(b) {
             how.bounds_reconciled = true;
-            let common: Vec<f64> = bounds(a).iter().filter(|x| bounds(b).contains(x)).copied().collect();
+            let (common, _) = common_bounds(a, b);
             left.positive = remap(&left.positive, bounds(a), &common);
             right.positive = remap(&right.positive, bounds(b), &common);
             left.head.custom_bounds = Some(common.into());
@@ -267,4 +274,116 @@ pub fn add(a: &Histogram, b: &Histogram) -> Result<(Histogram, Combined), Incomp
 /// `a - b`
 pub fn sub(a: &Histogram, b: &Histogram) -> Result<(Histogram, Combined), Incompatible> {
     combine(a, b, |x, y| x - y)
+}
+
+/// A sum of many histograms. Like [`add`] one after the other, but what rounding loses is kept beside and added
+/// at the end (Kahan's method with Neumaier's improvement, bucket by bucket).
+#[derive(Debug, Default)]
+pub(crate) struct Total {
+    sum: Option<Histogram>,
+    /// What the sum lacks, in the same buckets.
+    lost: Option<Histogram>,
+    count: f64,
+    /// Once the sum would overflow, `sum` is the mean so far.
+    is_mean: bool,
+    reconciled: bool,
+}
+
+impl Total {
+    pub(crate) fn add(&mut self, h: &Histogram) -> Result<(), Incompatible> {
+        self.count += 1.0;
+        let Some(sum) = &self.sum else {
+            self.sum = Some(h.clone());
+            return Ok(());
+        };
+        if !self.is_mean {
+            let (next, lost, how) = add_keeping_loss(sum, self.lost.as_ref(), h)?;
+            self.reconciled |= how.bounds_reconciled;
+            if !overflows(&next) || overflows(h) || overflows(sum) {
+                (self.sum, self.lost) = (Some(next), Some(lost));
+                return Ok(());
+            }
+            self.is_mean = true;
+            let n = self.count - 1.0;
+            self.sum = self.sum.as_ref().map(|s| map(s, |v| v / n));
+            self.lost = self.lost.as_ref().map(|s| map(s, |v| v / n));
+        }
+        let (n, q) = (self.count, (self.count - 1.0) / self.count);
+        let mean = self.sum.as_ref().map(|s| map(s, |v| v * q)).unwrap_or_default();
+        let lost = self.lost.as_ref().map(|s| map(s, |v| v * q));
+        let (next, lost, how) = add_keeping_loss(&mean, lost.as_ref(), &map(h, |v| v / n))?;
+        self.reconciled |= how.bounds_reconciled;
+        (self.sum, self.lost) = (Some(next), Some(lost));
+        Ok(())
+    }
+
+    /// Whether custom bounds differed on the way.
+    pub(crate) fn reconciled(&self) -> bool {
+        self.reconciled
+    }
+
+    fn settled(&self, divide_by: f64) -> Option<Histogram> {
+        let sum = map(self.sum.as_ref()?, |v| v / divide_by);
+        let Some(lost) = &self.lost else { return Some(Parts::of(&sum).build()) };
+        let reset = sum.reset;
+        let lost = map(lost, |v| v / divide_by);
+        let (mut out, _) =
+            combine(&sum, &lost, |x, y| if x.is_finite() && y.is_finite() { x + y } else { x }).ok()?;
+        out.reset = reset;
+        Some(out)
+    }
+
+    pub(crate) fn sum(&self) -> Option<Histogram> {
+        if !self.is_mean {
+            return self.settled(1.0);
+        }
+        self.settled(1.0 / self.count)
+    }
+
+    pub(crate) fn mean(&self) -> Option<Histogram> {
+        self.settled(if self.is_mean { 1.0 } else { self.count })
+    }
+}
+
+fn overflows(h: &Histogram) -> bool {
+    let all = h.positive.iter().chain(&h.negative).chain([&h.zero_count, &h.count, &h.sum]);
+    all.into_iter().any(|v| v.is_infinite())
+}
+
+fn map(h: &Histogram, op: impl Fn(f64) -> f64) -> Histogram {
+    let all = |counts: &[f64]| counts.iter().map(|c| op(*c)).collect();
+    Histogram {
+        zero_count: op(h.zero_count),
+        count: op(h.count),
+        sum: op(h.sum),
+        positive: all(&h.positive),
+        negative: all(&h.negative),
+        ..h.clone()
+    }
+}
+
+/// `sum + h`, and what the addition lost together with what was lost before.
+fn add_keeping_loss(
+    sum: &Histogram,
+    lost: Option<&Histogram>,
+    h: &Histogram,
+) -> Result<(Histogram, Histogram, Combined), Incompatible> {
+    // Neumaier's step is symmetric: the loss is that of the smaller of the two.
+    let loss = |x: f64, y: f64| {
+        let t = x + y;
+        if t.is_infinite() || t.is_nan() {
+            0.0
+        } else if x.abs() >= y.abs() {
+            (x - t) + y
+        } else {
+            (y - t) + x
+        }
+    };
+    let (next, how) = add(sum, h)?;
+    let (now, _) = combine(sum, h, loss)?;
+    let lost = match lost {
+        Some(before) => add(before, &now)?.0,
+        None => now,
+    };
+    Ok((next, lost, how))
 }
