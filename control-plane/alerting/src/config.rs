@@ -168,7 +168,7 @@ fn secret(r: &mut MapReader<'_>, name: &'static str, file: &'static str, dir: &P
 fn read_templates(root: &mut MapReader<'_>, dir: &Path) -> Library {
     let mut library = Library::new(FuncSet::alertmanager());
     for (node, pattern) in root.texts("templates") {
-        for path in matching_files(&dir.join(pattern)) {
+        for path in kit::files::matching(&dir.join(pattern)) {
             let name = path.display().to_string();
             let added = std::fs::read_to_string(&path)
                 .map_err(|e| format!("cannot read {name}: {e}"))
@@ -183,25 +183,6 @@ fn read_templates(root: &mut MapReader<'_>, dir: &Path) -> Library {
         }
     }
     library
-}
-
-fn matching_files(pattern: &Path) -> Vec<std::path::PathBuf> {
-    let (Some(dir), Some(name)) = (pattern.parent(), pattern.file_name().and_then(|n| n.to_str())) else {
-        return Vec::new();
-    };
-    if !name.contains('*') {
-        return vec![pattern.to_owned()];
-    }
-    let expression: Vec<String> = name.split('*').map(regex::escape).collect();
-    let Ok(expression) = model::matcher::anchored_regex(&expression.join(".*")) else { return Vec::new() };
-    let mut found: Vec<_> = std::fs::read_dir(dir)
-        .into_iter()
-        .flatten()
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|p| p.file_name().and_then(|n| n.to_str()).is_some_and(|n| expression.is_match(n)))
-        .collect();
-    found.sort();
-    found
 }
 
 fn read_inhibit(mut r: MapReader<'_>) -> InhibitRule {
