@@ -8,6 +8,7 @@
 pub mod boot;
 pub mod client;
 pub mod clock;
+pub mod files;
 pub mod http;
 pub mod metrics;
 pub mod problem;

@@ -1,0 +1,378 @@
+//! Selectors: from the store to columns (instant) or to samples to slide over (range).
+
+use super::{
+    EvalError,
+    column::{ABSENT, Column, Grid},
+    eval::{Evaluator, execution},
+};
+use crate::{
+    ast::{Expr, Extent, Selector, Subquery},
+    value::RangeSeries,
+};
+use model::{
+    Hints, Histogram, Labels, Limits, SampleColumns, SelectRequest, SeriesStream, Timestamp, Value,
+    is_stale_nan,
+};
+use std::sync::Arc;
+
+/// Samples of one kind, in columns.
+#[derive(Debug)]
+pub(crate) struct Points<T> {
+    pub(crate) times: Vec<Timestamp>,
+    pub(crate) values: Vec<T>,
+    /// Start times, 0 for none; empty if no sample has one.
+    pub(crate) starts: Vec<Timestamp>,
+}
+
+impl<T> Default for Points<T> {
+    fn default() -> Self {
+        Points { times: Vec::new(), values: Vec::new(), starts: Vec::new() }
+    }
+}
+
+impl<T> Points<T> {
+    fn clear(&mut self) {
+        self.times.clear();
+        self.values.clear();
+        self.starts.clear();
+    }
+}
+
+/// A series to slide over: floats and histograms apart, staleness markers gone.
+#[derive(Debug, Default)]
+pub(crate) struct Samples {
+    pub(crate) floats: Points<f64>,
+    pub(crate) histograms: Points<Arc<Histogram>>,
+}
+
+impl Samples {
+    fn clear(&mut self) {
+        self.floats.clear();
+        self.histograms.clear();
+    }
+
+    /// Takes over decoded columns; what says that the series ended is left out.
+    fn fill(&mut self, from: &mut SampleColumns, start_times: bool) {
+        self.clear();
+        let start_times = start_times && !from.starts.is_empty();
+        if from.histograms.is_empty() && !start_times && !from.values.iter().any(|v| is_stale_nan(*v)) {
+            std::mem::swap(&mut self.floats.times, &mut from.times);
+            std::mem::swap(&mut self.floats.values, &mut from.values);
+            return;
+        }
+        let mut histograms = from.histograms.iter().peekable();
+        for (i, t) in from.times.iter().enumerate() {
+            let start = from.starts.get(i).copied().unwrap_or(0);
+            if let Some((_, h)) = histograms.next_if(|(at, _)| *at == i) {
+                if !is_stale_nan(h.sum) {
+                    self.histograms.times.push(*t);
+                    self.histograms.values.push(Arc::clone(h));
+                    if start_times {
+                        self.histograms.starts.push(start);
+                    }
+                }
+            } else if !is_stale_nan(from.values[i]) {
+                self.floats.times.push(*t);
+                self.floats.values.push(from.values[i]);
+                if start_times {
+                    self.floats.starts.push(start);
+                }
+            }
+        }
+    }
+
+    fn fill_from_column(&mut self, c: &Column, grid: &Grid) {
+        self.clear();
+        for i in 0..grid.len {
+            if let Some(v) = c.float(i) {
+                self.floats.times.push(grid.time(i));
+                self.floats.values.push(v);
+            } else if let Some(h) = c.histogram(i) {
+                self.histograms.times.push(grid.time(i));
+                self.histograms.values.push(Arc::clone(h));
+            }
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.floats.times.len() + self.histograms.times.len()
+    }
+}
+
+/// What an instant selector gives of the sample that it finds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Field {
+    Value,
+    Time,
+    Start,
+}
+
+/// Where the series of a range vector come from, one after the other.
+pub(crate) enum Source<'a> {
+    Store { stream: Box<dyn SeriesStream + 'a>, columns: SampleColumns },
+    Columns { columns: std::vec::IntoIter<Column>, grid: Grid },
+}
+
+impl<'a> Evaluator<'a> {
+    /// The first and the last time at which a selector with these modifiers looks, over all steps.
+    fn look_times(&self, offset: i64, fixed: Option<Timestamp>, grid: &Grid) -> (Timestamp, Timestamp) {
+        let (first, last) = fixed.map_or((grid.start, grid.last()), |t| (t, t));
+        (first.saturating_sub(offset), last.saturating_sub(offset))
+    }
+
+    pub(crate) fn offset(&self, offset: Option<&crate::ast::Duration>) -> Result<i64, EvalError> {
+        offset.map_or(Ok(0), |d| self.millis(d, false))
+    }
+
+    fn stream(
+        &mut self,
+        s: &Selector,
+        start: Timestamp,
+        end: Timestamp,
+        hints: Hints,
+    ) -> Result<Box<dyn SeriesStream + 'a>, EvalError> {
+        let request = SelectRequest {
+            matchers: &s.matchers,
+            start,
+            end,
+            hints,
+            limits: Limits { series: None, samples: None },
+            cancel: self.cancel.clone(),
+        };
+        Ok(self.select.select(&request)?)
+    }
+
+    pub(crate) fn instant_selector(&mut self, s: &Selector, grid: &Grid) -> Result<Vec<Column>, EvalError> {
+        self.instant_field(s, grid, Field::Value)
+    }
+
+    /// For every series and step the newest sample that is not older than the lookback.
+    pub(crate) fn instant_field(
+        &mut self,
+        s: &Selector,
+        grid: &Grid,
+        field: Field,
+    ) -> Result<Vec<Column>, EvalError> {
+        if s.extent == Some(Extent::Anchored) {
+            return execution("anchored modifier can only be used with a range selector");
+        }
+        let offset = self.offset(s.offset.as_ref())?;
+        let fixed = self.fixed_time(s.at);
+        let (first, last) = self.look_times(offset, fixed, grid);
+        let lookback = self.config.lookback;
+        let smoothed = s.extent == Some(Extent::Smoothed);
+        let end = if smoothed { last.saturating_add(lookback) } else { last };
+        let hints = Hints { step: grid.step, ..Hints::default() };
+        // Both ends of a request are inclusive, lookback is left-open.
+        let mut stream = self.stream(s, first.saturating_sub(lookback).saturating_add(1), end, hints)?;
+        let mut samples = SampleColumns::default();
+        let mut out = Vec::new();
+        while let Some((_, labels)) = stream.next(&mut samples)? {
+            self.cancel.check()?;
+            self.stats.series_read += 1;
+            self.stats.samples_read += samples.len();
+            self.hold(samples.len())?;
+            let look = |i: usize| fixed.unwrap_or_else(|| grid.time(i)).saturating_sub(offset);
+            let column = if smoothed {
+                smooth(&samples, labels, grid, lookback, look)?
+            } else {
+                newest(&samples, labels, grid, lookback, field, look)
+            };
+            self.release(samples.len());
+            self.hold(column.weight())?;
+            if !column.is_empty() {
+                out.push(column);
+            }
+        }
+        Ok(out)
+    }
+
+    /// The steps of a subquery over all of `grid`, and its inner expression evaluated on them.
+    pub(crate) fn subquery(&mut self, s: &Subquery, grid: &Grid) -> Result<(Vec<Column>, Grid), EvalError> {
+        let offset = self.offset(s.offset.as_ref())?;
+        let range = self.millis(&s.range, true)?;
+        let step = match &s.step {
+            Some(step) => self.millis(step, true)?,
+            None => self.config.subquery_step,
+        };
+        let (first, last) = self.look_times(offset, self.fixed_time(s.at), grid);
+        // Steps are multiples of the step since the epoch, after the left end, which is open.
+        let left = first.saturating_sub(range);
+        let start = (left.div_euclid(step) + 1).saturating_mul(step);
+        if start > last {
+            return Ok((Vec::new(), Grid { start, step, len: 0 }));
+        }
+        let len = usize::try_from((last - start) / step).unwrap_or(usize::MAX).saturating_add(1);
+        if len > self.config.max_samples {
+            return Err(EvalError::TooManySamples(self.config.max_samples));
+        }
+        let inner = Grid { start, step, len };
+        Ok((self.eval_vector(&s.expr, &inner)?, inner))
+    }
+
+    /// The series of a range selector as they are stored.
+    pub(crate) fn raw_matrix(
+        &mut self,
+        expr: &Expr,
+        s: &Selector,
+        grid: &Grid,
+    ) -> Result<Vec<RangeSeries>, EvalError> {
+        if s.extent.is_some() {
+            let word = if s.extent == Some(Extent::Smoothed) { "smoothed" } else { "anchored" };
+            return execution(format!("{word} modifier can only be used inside a function: {expr}"));
+        }
+        let offset = self.offset(s.offset.as_ref())?;
+        let range = match &s.range {
+            Some(range) => self.millis(range, true)?,
+            None => 0,
+        };
+        let (_, end) = self.look_times(offset, self.fixed_time(s.at), grid);
+        let hints = Hints { range, ..Hints::default() };
+        let mut stream = self.stream(s, end.saturating_sub(range).saturating_add(1), end, hints)?;
+        let mut columns = SampleColumns::default();
+        let mut out = Vec::new();
+        while let Some((_, labels)) = stream.next(&mut columns)? {
+            self.cancel.check()?;
+            self.stats.series_read += 1;
+            self.stats.samples_read += columns.len();
+            self.hold(columns.len())?;
+            let mut histograms = columns.histograms.iter().peekable();
+            let mut points = Vec::with_capacity(columns.len());
+            for (i, t) in columns.times.iter().enumerate() {
+                let value = match histograms.next_if(|(at, _)| *at == i) {
+                    Some((_, h)) => Value::Histogram(Arc::clone(h)),
+                    None => Value::Float(columns.values[i]),
+                };
+                if !value.is_stale() {
+                    points.push((*t, value));
+                }
+            }
+            if !points.is_empty() {
+                out.push(RangeSeries { labels, points });
+            }
+        }
+        out.sort_by(|a, b| a.labels.cmp(&b.labels));
+        Ok(out)
+    }
+
+    /// Opens the store for a range selector that looks at `(first - range - before, last + after]`.
+    pub(crate) fn open(
+        &mut self,
+        s: &Selector,
+        grid: &Grid,
+        (range, before, after): (i64, i64, i64),
+        func: &str,
+    ) -> Result<Source<'a>, EvalError> {
+        let offset = self.offset(s.offset.as_ref())?;
+        let (first, last) = self.look_times(offset, self.fixed_time(s.at), grid);
+        let start = first.saturating_sub(range).saturating_sub(before).saturating_add(1);
+        let hints = Hints { step: grid.step, range, func: func.to_owned(), ..Hints::default() };
+        let stream = self.stream(s, start, last.saturating_add(after), hints)?;
+        Ok(Source::Store { stream, columns: SampleColumns::default() })
+    }
+
+    /// The next series of a range vector: its labels and whether its name goes away at the end.
+    pub(crate) fn next_series(
+        &mut self,
+        source: &mut Source<'_>,
+        samples: &mut Samples,
+    ) -> Result<Option<(Labels, bool)>, EvalError> {
+        self.cancel.check()?;
+        self.release(samples.len());
+        samples.clear();
+        let found = match source {
+            Source::Store { stream, columns } => {
+                let Some((_, labels)) = stream.next(columns)? else { return Ok(None) };
+                self.stats.series_read += 1;
+                self.stats.samples_read += columns.len();
+                samples.fill(columns, self.config.start_times);
+                (labels, false)
+            }
+            Source::Columns { columns, grid } => {
+                let Some(c) = columns.next() else { return Ok(None) };
+                samples.fill_from_column(&c, grid);
+                (c.labels, c.drop_name)
+            }
+        };
+        self.hold(samples.len())?;
+        Ok(Some(found))
+    }
+}
+
+fn newest(
+    samples: &SampleColumns,
+    labels: Labels,
+    grid: &Grid,
+    lookback: i64,
+    field: Field,
+    look: impl Fn(usize) -> Timestamp,
+) -> Column {
+    let mut column = Column::empty(labels, false, grid.len);
+    let mut after = 0;
+    for i in 0..grid.len {
+        let at = look(i);
+        while after < samples.times.len() && samples.times[after] <= at {
+            after += 1;
+        }
+        let Some(found) = after.checked_sub(1) else { continue };
+        let time = samples.times[found];
+        if time <= at.saturating_sub(lookback) {
+            continue;
+        }
+        if samples.histograms.is_empty() && field == Field::Value {
+            // A staleness marker is absence: the bits are the same.
+            column.values[i] = samples.values[found];
+            continue;
+        }
+        let value = samples.value(found);
+        if value.is_stale() {
+            continue;
+        }
+        match field {
+            Field::Value => column.set(i, value),
+            Field::Time => column.values[i] = seconds(time),
+            Field::Start => column.values[i] = seconds(samples.starts.get(found).copied().unwrap_or(0)),
+        }
+    }
+    column
+}
+
+/// The line between the samples before and after each step, or the one sample that is near enough.
+fn smooth(
+    samples: &SampleColumns,
+    labels: Labels,
+    grid: &Grid,
+    lookback: i64,
+    look: impl Fn(usize) -> Timestamp,
+) -> Result<Column, EvalError> {
+    let mut column = Column::empty(labels, false, grid.len);
+    if samples.histograms.iter().any(|(_, h)| !is_stale_nan(h.sum)) {
+        return execution("smoothed and anchored modifiers do not work with native histograms");
+    }
+    for i in 0..grid.len {
+        let at = look(i);
+        let (left, right) = (at.saturating_sub(lookback), at.saturating_add(lookback));
+        let split = samples.times.partition_point(|t| *t <= at);
+        let valid = |k: &usize| !is_stale_nan(samples.values[*k]);
+        let before = split.checked_sub(1).filter(|k| samples.times[*k] > left).filter(valid);
+        let after =
+            Some(split).filter(|k| *k < samples.times.len() && samples.times[*k] <= right).filter(valid);
+        column.values[i] = match (before, after) {
+            (Some(b), _) if samples.times[b] == at => samples.values[b],
+            (Some(b), Some(a)) => {
+                let (t0, t1) = (samples.times[b], samples.times[a]);
+                let (v0, v1) = (samples.values[b], samples.values[a]);
+                v0 + (v1 - v0) * seconds(at - t0) / seconds(t1 - t0)
+            }
+            (Some(b), None) => samples.values[b],
+            _ => ABSENT,
+        };
+    }
+    Ok(column)
+}
+
+/// Milliseconds as seconds.
+#[expect(clippy::cast_precision_loss, reason = "times in milliseconds are far below 2^53")]
+pub(crate) fn seconds(ms: i64) -> f64 {
+    ms as f64 / 1000.0
+}
