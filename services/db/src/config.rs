@@ -1,17 +1,26 @@
 //! The service's settings, read and checked all at once.
 
+use crate::store::MongoConfig;
 use kit::{
-    problem::{Problem, Problems},
+    problem::Problems,
     program::Place,
-    settings::Settings,
+    settings::{Settings, setting_problem},
 };
 use std::path::PathBuf;
+
+/// Where documents are kept.
+#[derive(Debug, Clone)]
+pub enum StoreConfig {
+    /// In SQLite, in this folder.
+    Embedded(PathBuf),
+    Mongo(MongoConfig),
+}
 
 /// What the service needs to know before it starts.
 #[derive(Debug, Clone)]
 pub struct Config {
     pub place: Place,
-    pub data_dir: PathBuf,
+    pub store: StoreConfig,
 }
 
 impl Config {
@@ -20,16 +29,22 @@ impl Config {
     pub fn from_settings(settings: &Settings) -> Result<Self, Problems> {
         let mut problems = Problems::default();
         let place = crate::PROGRAM.place(settings, false, &mut problems);
-        if settings.get("MONGODB_URI").is_some() {
-            problems.push(
-                Problem::unplaced(
-                    "environment",
-                    "MONGODB_URI is set, and this version keeps documents in SQLite only",
-                )
-                .with_help("unset it; documents are kept under --data-dir"),
-            );
-        }
-        let data_dir = settings.path("DATA_DIR").unwrap_or_else(|| PathBuf::from("./data/db"));
-        problems.into_result(Config { place, data_dir })
+        let store = match settings.secret("MONGODB_URI", &mut problems) {
+            None => {
+                StoreConfig::Embedded(settings.path("DATA_DIR").unwrap_or_else(|| PathBuf::from("./data/db")))
+            }
+            Some(uri) => {
+                if !uri.expose().starts_with("mongodb://") && !uri.expose().starts_with("mongodb+srv://") {
+                    problems
+                        .push(setting_problem("MONGODB_URI", "must begin with mongodb:// or mongodb+srv://"));
+                }
+                StoreConfig::Mongo(MongoConfig {
+                    uri,
+                    user: settings.get("MONGODB_USER").map(str::to_owned),
+                    password: settings.secret("MONGODB_PASSWORD", &mut problems),
+                })
+            }
+        };
+        problems.into_result(Config { place, store })
     }
 }

@@ -10,8 +10,9 @@ mod domain;
 mod routes;
 pub mod store;
 
-pub use config::Config;
+pub use config::{Config, StoreConfig};
 
+use anyhow::Context;
 use domain::{Gauges, collections, seed};
 use kit::{
     http::{Limits, Service},
@@ -19,7 +20,7 @@ use kit::{
     tasks::Schedule,
 };
 use std::{sync::Arc, time::Duration};
-use store::{DocumentStore, Sqlite};
+use store::{DocumentStore, Mongo, Sqlite};
 
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
@@ -27,7 +28,7 @@ pub const PROGRAM: Program = Program {
     name: "db",
     about: "the documents of Penpal AI",
     port: 3001,
-    settings: &["DATA_DIR"],
+    settings: &["DATA_DIR", "MONGODB_URI", "MONGODB_USER", "MONGODB_PASSWORD"],
     routes: &[
         ("GET", "/api/v1/languages", "the languages taught"),
         ("GET", "/api/v1/languages/{code}", "one language"),
@@ -48,8 +49,8 @@ const GAUGES_EVERY: Duration = Duration::from_secs(15);
 pub(crate) struct App {
     pub(crate) store: Arc<dyn DocumentStore>,
     pub(crate) clock: kit::clock::Clock,
-    /// Kept for as long as the store is open.
-    _data: DataDir,
+    /// The embedded store's folder, kept for as long as the store is open.
+    _data: Option<DataDir>,
 }
 
 /// Starts the service on the listener it is given.
@@ -58,18 +59,16 @@ pub(crate) struct App {
 /// When the data directory is in use or the store cannot be opened.
 pub async fn start(config: Config, deps: Deps) -> anyhow::Result<Running> {
     let clock = deps.tasks.clock().clone();
-    let data = DataDir::claim(&config.data_dir)?;
-    let file = data.path().join("documents.sqlite");
-    let store: Arc<dyn DocumentStore> =
-        Arc::new(tokio::task::spawn_blocking(move || Sqlite::open(&file)).await??);
+    let (store, data) = open(&config.store).await?;
     for collection in collections::ALL {
         store.ensure(collection).await?;
     }
     seed(store.as_ref()).await?;
+    tracing::info!(store = store.kind(), "the documents are there");
 
     let service = Service::new(PROGRAM.name, VERSION, clock.clone(), config.place.auth(), Limits::default())?;
     let asked = Arc::clone(&store);
-    service.health().depends_on("store", true, move || {
+    service.health().depends_on(store.kind(), true, move || {
         let store = Arc::clone(&asked);
         async move { store.ping().await.map_err(|e| format!("{:#}", anyhow::Error::from(e))) }
     });
@@ -81,4 +80,21 @@ pub async fn start(config: Config, deps: Deps) -> anyhow::Result<Running> {
         async move { gauges.count(app.store.as_ref(), app.clock.now_ms()).await }
     });
     Ok(Running::serve(PROGRAM.name, deps, &service, routes::router(app)))
+}
+
+/// The store that the settings ask for; the embedded one with its folder.
+async fn open(config: &StoreConfig) -> anyhow::Result<(Arc<dyn DocumentStore>, Option<DataDir>)> {
+    match config {
+        StoreConfig::Embedded(folder) => {
+            let data = DataDir::claim(folder)?;
+            let file = data.path().join("documents.sqlite");
+            let store = tokio::task::spawn_blocking(move || Sqlite::open(&file)).await??;
+            Ok((Arc::new(store), Some(data)))
+        }
+        StoreConfig::Mongo(config) => {
+            let store = Mongo::new(config).await.context("MONGODB_URI")?;
+            store.ping().await.context("MongoDB cannot be reached")?;
+            Ok((Arc::new(store), None))
+        }
+    }
 }

@@ -8,8 +8,10 @@
 //! Not here, on purpose: arrays as values, comparisons across types, transactions over several documents.
 //! Coming with what needs them: time to live, leases.
 
+mod mongo;
 mod sqlite;
 
+pub use mongo::{Mongo, MongoConfig};
 pub use sqlite::Sqlite;
 
 use futures_util::future::BoxFuture;
@@ -202,7 +204,7 @@ pub trait DocumentStore: Send + Sync + fmt::Debug {
     /// Whether it works; the error is for a health report.
     fn ping(&self) -> Answer<'_, ()>;
 
-    /// `sqlite`
+    /// `sqlite` or `mongodb`
     fn kind(&self) -> &'static str;
 }
 
@@ -263,6 +265,7 @@ impl Collection {
                 }
             }
         }
+        check_portable(body.iter(), 0)?;
         let text = serde_json::to_string(body).map_err(|e| StoreError::Broken(e.into()))?;
         if text.len() > MAX_DOCUMENT_BYTES {
             return Err(StoreError::Invalid(format!("a document has at most {MAX_DOCUMENT_BYTES} bytes")));
@@ -280,5 +283,39 @@ impl Collection {
 
     fn undeclared(&self, field: &str) -> StoreError {
         StoreError::Invalid(format!("{}.{field} is not declared", self.name))
+    }
+}
+
+/// How deep a document may nest.
+const MAX_NESTING: usize = 32;
+
+/// Refuses names and numbers that one of the stores could not give back as they were.
+fn check_portable<'v>(
+    fields: impl Iterator<Item = (&'v String, &'v Value)>,
+    depth: usize,
+) -> Result<(), StoreError> {
+    if depth > MAX_NESTING {
+        return Err(StoreError::Invalid(format!("a document nests at most {MAX_NESTING} deep")));
+    }
+    for (name, value) in fields {
+        if name.is_empty() || name.starts_with('$') || name.contains(['.', '\0']) {
+            return Err(StoreError::Invalid(format!("{name:?} cannot be the name of a field")));
+        }
+        check_portable_value(value, depth + 1)?;
+    }
+    Ok(())
+}
+
+fn check_portable_value(value: &Value, depth: usize) -> Result<(), StoreError> {
+    match value {
+        Value::Object(fields) => check_portable(fields.iter(), depth),
+        Value::Array(items) if depth <= MAX_NESTING => {
+            items.iter().try_for_each(|item| check_portable_value(item, depth + 1))
+        }
+        Value::Array(_) => Err(StoreError::Invalid(format!("a document nests at most {MAX_NESTING} deep"))),
+        Value::Number(n) if n.is_u64() && !n.is_i64() => {
+            Err(StoreError::Invalid(format!("{n} is larger than a whole number may be")))
+        }
+        _ => Ok(()),
     }
 }

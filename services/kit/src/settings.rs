@@ -32,6 +32,8 @@ pub const NAMES: &[(&str, &str, &str)] = &[
     ("NEXT_PUBLIC_AI_SERVICE_URL", "", "base address of ai, where AI_SERVICE_URL is not set"),
     ("FRONTEND_URL", "", "the public address of the frontend"),
     ("MONGODB_URI", "", "MongoDB; unset: embedded SQLite"),
+    ("MONGODB_USER", "", "MongoDB's user, where the address names none"),
+    ("MONGODB_PASSWORD", "", "MongoDB's password, where the address names none"),
     ("REDIS_HOST", "", "Redis; unset: the embedded twin"),
     ("REDIS_PORT", "6379", "Redis's port"),
     ("REDIS_PASSWORD", "", "Redis's password"),

@@ -108,7 +108,7 @@ async fn a_second_start_goes_on_where_the_first_was_and_counts_its_users() {
     let second = scene(folder.path(), None).await;
     assert_eq!(second.get("/api/v1/users/email/ada@example.org").await.0, 200);
     let (status, health) = second.get("/api/v1/health").await;
-    assert_eq!((status, health["dependencies"][0]["name"].as_str()), (200, Some("store")));
+    assert_eq!((status, health["dependencies"][0]["name"].as_str()), (200, Some("sqlite")));
     let counted = async {
         loop {
             let metrics = second.get("/metrics").await.1;
@@ -124,8 +124,16 @@ async fn a_second_start_goes_on_where_the_first_was_and_counts_its_users() {
     tokio::time::timeout(Duration::from_secs(5), counted).await.expect("the gauges are counted");
 }
 
-#[test]
-fn a_database_that_is_not_built_yet_is_said_and_not_ignored() {
-    let settings = Settings::from_pairs([("MONGODB_URI", "mongodb://x")]);
-    assert!(Config::from_settings(&settings).expect_err("refused").to_string().contains("SQLite only"));
+#[tokio::test]
+async fn a_mongodb_that_is_away_stops_the_start_with_one_line() {
+    let settings =
+        Settings::from_pairs([("PORT", "0"), ("MONGODB_URI", "mongodb://u:s3cret@127.0.0.1:1/penpal")]);
+    let config = Config::from_settings(&settings).expect("settings");
+    assert!(!format!("{config:?}").contains("s3cret"), "no secret in Debug");
+    let bind = db::PROGRAM.bind(&config.place).await.expect("bind");
+    let started = db::start(config, Deps { tasks: Tasks::new(Clock::system()), bind }).await;
+    let text = format!("{:#}", started.expect_err("away"));
+    assert!(text.starts_with("MongoDB cannot be reached") && !text.contains("s3cret"), "{text}");
+    let settings = Settings::from_pairs([("MONGODB_URI", "postgres://x")]);
+    assert!(Config::from_settings(&settings).expect_err("refused").to_string().contains("mongodb://"));
 }

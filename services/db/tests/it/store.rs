@@ -1,8 +1,11 @@
-//! One behaviour suite for every implementation of [`DocumentStore`].
+//! One behaviour suite for every implementation of [`DocumentStore`]: SQLite always; MongoDB where `MONGODB_URI` is
+//! set, which `PARTS_REQUIRED=1` demands.
 
 use db::store::{
-    Body, Collection, DocumentStore, FieldDef, Filter, Kind, Query, Scalar, Sqlite, StoreError, Test,
+    Body, Collection, DocumentStore, FieldDef, Filter, Kind, Mongo, MongoConfig, Query, Scalar, Sqlite,
+    StoreError, Test,
 };
+use kit::secret::Secret;
 use proptest::prelude::*;
 use serde_json::json;
 use std::{collections::BTreeMap, sync::Arc};
@@ -22,10 +25,29 @@ struct Stores {
     _folder: tempfile::TempDir,
 }
 
+#[expect(clippy::disallowed_methods, clippy::print_stdout, reason = "a test asks for its parts, and says so")]
+async fn mongo() -> Option<Mongo> {
+    let Ok(uri) = std::env::var("MONGODB_URI") else {
+        let required = std::env::var("PARTS_REQUIRED").is_ok_and(|v| v == "1");
+        assert!(!required, "MONGODB_URI is required and not set");
+        println!("skipped on MongoDB: MONGODB_URI is not set");
+        return None;
+    };
+    // A database of its own for each test.
+    let mut address = uri.splitn(2, '?');
+    let base = address.next().unwrap_or_default().trim_end_matches('/').to_owned();
+    let options = address.next().unwrap_or_default();
+    let uri = Secret::new(format!("{base}/test-{}?{options}", uuid::Uuid::new_v4().simple()));
+    Some(Mongo::new(&MongoConfig { uri, user: None, password: None }).await.expect("an address"))
+}
+
 async fn stores() -> Stores {
     let folder = tempfile::tempdir().expect("folder");
     let sqlite = Sqlite::open(&folder.path().join("documents.sqlite")).expect("open");
-    let all: Vec<Arc<dyn DocumentStore>> = vec![Arc::new(sqlite)];
+    let mut all: Vec<Arc<dyn DocumentStore>> = vec![Arc::new(sqlite)];
+    if let Some(mongo) = mongo().await {
+        all.push(Arc::new(mongo));
+    }
     for store in &all {
         store.ensure(THINGS).await.expect("ensure");
         store.ensure(THINGS).await.expect("ensure twice");
@@ -142,6 +164,13 @@ async fn what_two_stores_might_understand_differently_is_refused() {
         let mut without = thing("a", 1);
         without.remove("key");
         refused(s.insert(THINGS, "1".into(), without).await.map(drop));
+        for (name, value) in
+            [("$x", json!(1)), ("a.b", json!(1)), ("n", json!(u64::MAX)), ("o", json!({"": 1}))]
+        {
+            let mut odd = thing("a", 1);
+            odd.insert(name.into(), value);
+            refused(s.insert(THINGS, "1".into(), odd).await.map(drop));
+        }
         let mut large = thing("a", 1);
         large.insert("text".into(), json!("x".repeat(2 << 20)));
         refused(s.insert(THINGS, "1".into(), large).await.map(drop));
@@ -231,7 +260,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
     #[test]
     fn any_history_ends_as_on_a_plain_map(steps in steps()) {
-        let runtime = tokio::runtime::Builder::new_multi_thread().build().expect("runtime");
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("runtime");
         runtime.block_on(async {
             for store in stores().await.all {
                 history(store.as_ref(), &steps).await;
