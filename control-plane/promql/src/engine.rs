@@ -27,6 +27,7 @@ use crate::{
 };
 use column::{Column, Grid};
 use eval::{Evaluated, Evaluator};
+pub(crate) use histograms::is_reset;
 use model::{Cancel, CancelReason, Select, SelectError, Timestamp, Value};
 
 /// What the engine may do, and how.

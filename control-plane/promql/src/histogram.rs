@@ -171,7 +171,7 @@ fn merge(a: &mut Buckets, b: &[(i32, f64)], op: impl Fn(f64, f64) -> f64 + Copy)
         let left = a.get(i).map_or(i64::MAX, |x| i64::from(x.0));
         let right = b.get(j).map_or(i64::MAX, |x| i64::from(x.0));
         if left < right {
-            out.push(a[i]);
+            out.push((a[i].0, op(a[i].1, 0.0)));
             i += 1;
         } else if right < left {
             out.push((b[j].0, op(0.0, b[j].1)));
@@ -278,7 +278,7 @@ pub fn sub(a: &Histogram, b: &Histogram) -> Result<(Histogram, Combined), Incomp
 
 /// A sum of many histograms. Like [`add`] one after the other, but what rounding loses is kept beside and added
 /// at the end (Kahan's method with Neumaier's improvement, bucket by bucket).
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Total {
     sum: Option<Histogram>,
     /// What the sum lacks, in the same buckets.

@@ -6,7 +6,7 @@ use super::{
     classic,
     column::{ABSENT, Column, Grid},
     date,
-    eval::{Evaluated, Evaluator, execution},
+    eval::{Evaluated, Evaluator, SAME_LABELS, execution},
     histograms,
     select::{Field, seconds},
 };
@@ -82,6 +82,9 @@ fn of_histogram(name: &str) -> Option<fn(&Histogram) -> f64> {
         _ => return None,
     })
 }
+
+/// Functions that look at counts and sums but at no bucket.
+const COUNTS_ONLY: [&str; 3] = ["histogram_avg", "histogram_count", "histogram_sum"];
 
 impl Evaluator<'_> {
     pub(crate) fn call(&mut self, expr: &Expr, call: &Call, grid: &Grid) -> Result<Evaluated, EvalError> {
@@ -199,7 +202,10 @@ impl Evaluator<'_> {
         grid: &Grid,
         f: fn(&Histogram) -> f64,
     ) -> Result<Evaluated, EvalError> {
-        let mut columns = self.eval_vector(&call.args[0], grid)?;
+        let outer = std::mem::replace(&mut self.counts_only, COUNTS_ONLY.contains(&call.function.name));
+        let columns = self.eval_vector(&call.args[0], grid);
+        self.counts_only = outer;
+        let mut columns = columns?;
         for c in &mut columns {
             self.cancel.check()?;
             let histograms = std::mem::take(&mut c.histograms);
@@ -281,7 +287,7 @@ impl Evaluator<'_> {
     fn timestamp(&mut self, call: &Call, grid: &Grid) -> Result<Evaluated, EvalError> {
         let columns = match &call.args[0].unparen().kind {
             ExprKind::Selector(s) if s.range.is_none() && s.extent.is_none() => {
-                self.instant_field(s, grid, Field::Time)?
+                self.instant_field(s, call.args[0].span, grid, Field::Time)?
             }
             _ => {
                 let mut columns = self.eval_vector(&call.args[0], grid)?;
@@ -303,7 +309,7 @@ impl Evaluator<'_> {
     fn start_timestamp(&mut self, call: &Call, grid: &Grid) -> Result<Evaluated, EvalError> {
         let columns = match &call.args[0].unparen().kind {
             ExprKind::Selector(s) if s.range.is_none() && s.extent.is_none() => {
-                self.instant_field(s, grid, Field::Start)?
+                self.instant_field(s, call.args[0].span, grid, Field::Start)?
             }
             _ => {
                 self.eval_vector(&call.args[0], grid)?;
@@ -341,6 +347,9 @@ impl Evaluator<'_> {
                             out.len() - 1
                         }
                     };
+                    if out[target].present(i) {
+                        return execution(SAME_LABELS);
+                    }
                     out[target].values[i] = v;
                 }
             }

@@ -52,6 +52,8 @@ pub(crate) struct Evaluator<'a> {
     pub(crate) annotations: Annotations,
     pub(crate) stats: QueryStats,
     held: usize,
+    /// Whether what is evaluated now only serves counts and sums of histograms; then resets are noted on each.
+    pub(crate) counts_only: bool,
 }
 
 impl<'a> Evaluator<'a> {
@@ -72,6 +74,7 @@ impl<'a> Evaluator<'a> {
             annotations: Annotations::default(),
             stats: QueryStats::default(),
             held: 0,
+            counts_only: false,
         })
     }
 
@@ -154,7 +157,7 @@ impl<'a> Evaluator<'a> {
             ExprKind::Paren(inner) => self.eval(inner, grid),
             ExprKind::Unary { negative, expr: inner } => self.unary(*negative, inner, grid),
             ExprKind::Selector(s) if s.range.is_none() => {
-                self.instant_selector(s, grid).map(Evaluated::Vector)
+                self.instant_selector(s, expr.span, grid).map(Evaluated::Vector)
             }
             ExprKind::Selector(_) | ExprKind::Subquery(_) => execution("a range vector cannot stand here"),
             ExprKind::Call(call) => self.call(expr, call, grid),

@@ -147,6 +147,29 @@ pub(crate) fn difference(
     }
 }
 
+/// The histogram at `fraction` of the way from `a` to `b`; a counter that began anew between them starts from
+/// zero. `None`, with a remark, if they do not combine.
+pub(crate) fn between(
+    a: &Histogram,
+    b: &Histogram,
+    fraction: f64,
+    counter: bool,
+    notes: &mut Notes<'_>,
+) -> Option<Histogram> {
+    if a.uses_custom_buckets() != b.uses_custom_buckets() {
+        let name = notes.name().to_owned();
+        warn_mixed_schemas(&name, notes.first, notes.annotations);
+        return None;
+    }
+    if counter && is_reset(b, a) {
+        return Some(scaled(b, fraction));
+    }
+    let (step, _) = histogram::sub(b, a).ok()?;
+    let mut out = histogram::add(a, &scaled(&step, fraction)).ok()?.0;
+    out.reset = b.reset;
+    Some(out)
+}
+
 /// How much a window's histograms grew from first to last, resets made up for. With `from_zero` the first one
 /// counts in full, because its counting began within the window.
 pub(crate) fn growth(
@@ -435,95 +458,81 @@ pub(crate) fn variance(h: &Histogram) -> f64 {
     (sum.sum + sum.compensation) / h.count
 }
 
-/// The histogram without its observations above (`upper`) or below the value `at`.
+/// The histogram without its observations above (`upper`) or below the value `at`. If any go, the sum is
+/// estimated anew, each observation taken to lie at the middle of what is left of its bucket.
 pub(crate) fn trim(h: &Histogram, at: f64, upper: bool) -> Histogram {
     let custom = h.uses_custom_buckets();
     let mut parts = Parts::of(h);
-    let (mut count, mut removed) = (0.0, 0.0);
-    let (mut has_positive, mut has_negative) = (false, false);
-    let custom_bounds = h.custom_bounds.clone();
-    let limits = |index: i32| {
-        if !custom {
-            return (upper_bound(index - 1, h.schema), upper_bound(index, h.schema));
+    let (mut count, mut sum, mut cut_any) = (0.0, 0.0, false);
+    let mut cut = |b: Bucket, linear: bool| {
+        let (kept, middle) = kept_part(b, at, upper, linear);
+        cut_any |= kept != b.count;
+        count += kept;
+        if kept != 0.0 {
+            sum += kept * middle;
         }
-        let b = custom_bounds.as_deref().unwrap_or(&[]);
-        let get = |i: i32| usize::try_from(i).ok().and_then(|i| b.get(i)).copied();
-        (get(index - 1).unwrap_or(f64::NEG_INFINITY), get(index).unwrap_or(f64::INFINITY))
+        kept
     };
     for (index, c) in parts.positive.iter_mut().filter(|(_, c)| *c != 0.0) {
-        let (low, high) = limits(*index);
-        has_positive |= !custom || high > 0.0;
-        has_negative |= custom && (high <= 0.0 || low < 0.0);
-        cut(Bucket { lower: low, upper: high, count: *c }, at, upper, custom, (&mut count, &mut removed), c);
+        let (lower, upper) = if custom {
+            let get = |i: i32| usize::try_from(i).ok().and_then(|i| bounds(h).get(i)).copied();
+            (get(*index - 1).unwrap_or(f64::NEG_INFINITY), get(*index).unwrap_or(f64::INFINITY))
+        } else {
+            (upper_bound(*index - 1, h.schema), upper_bound(*index, h.schema))
+        };
+        *c = cut(Bucket { lower, upper, count: *c }, custom);
     }
     for (index, c) in parts.negative.iter_mut().filter(|(_, c)| *c != 0.0) {
-        let (low, high) = limits(*index);
-        has_negative = true;
-        cut(Bucket { lower: -high, upper: -low, count: *c }, at, upper, false, (&mut count, &mut removed), c);
+        let (lower, upper) = (-upper_bound(*index, h.schema), -upper_bound(*index - 1, h.schema));
+        *c = cut(Bucket { lower, upper, count: *c }, false);
     }
-    if h.zero_count > 0.0 {
+    if h.zero_count != 0.0 {
         let z = h.zero_threshold;
-        let zero = narrow_zero(h, Bucket { lower: -z, upper: z, count: h.zero_count });
-        let below = if at <= zero.lower {
-            0.0
-        } else if at >= zero.upper {
-            h.zero_count
-        } else {
-            h.zero_count * (at - zero.lower) / (zero.upper - zero.lower)
-        };
-        parts.head.zero_count = if upper { below } else { h.zero_count - below };
-        count += parts.head.zero_count;
+        parts.head.zero_count =
+            cut(narrow_zero(h, Bucket { lower: -z, upper: z, count: h.zero_count }), true);
     }
-    let mut sum = if count == 0.0 { 0.0 } else { h.sum - removed };
-    if (!has_negative && sum < 0.0) || (!has_positive && sum > 0.0) {
-        sum = 0.0;
+    if cut_any {
+        parts.head.count = count;
+        parts.head.sum = sum;
     }
-    parts.head.count = count;
-    parts.head.sum = sum;
     parts.build()
 }
 
-/// Keeps the part of one bucket; what goes is taken to have lain at the middle of its part.
-fn cut(
-    b: Bucket,
-    at: f64,
-    upper: bool,
-    linear: bool,
-    (count, removed): (&mut f64, &mut f64),
-    slot: &mut f64,
-) {
-    let (all_kept, some_kept) =
-        if upper { (b.upper <= at, b.lower < at) } else { (b.lower >= at, b.upper > at) };
-    if all_kept {
-        *count += b.count;
-        return;
+/// How much of a bucket is kept, and the middle of the part that is.
+fn kept_part(mut b: Bucket, at: f64, upper: bool, linear: bool) -> (f64, f64) {
+    const NOTHING: (f64, f64) = (0.0, 0.0);
+    // Values of a lowest bucket that ends above 0 are taken to be positive.
+    if b.lower == f64::NEG_INFINITY && b.upper > 0.0 && b.upper.is_finite() {
+        b.lower = 0.0;
     }
-    let geometric = |x: f64, y: f64| (x * y).abs().sqrt().copysign(b.upper + b.lower);
-    let (keep, middle) = if b.lower.is_infinite() || b.upper.is_infinite() {
-        open_bucket(b, at, upper)
-    } else if !some_kept {
-        (0.0, if linear { f64::midpoint(b.lower, b.upper) } else { geometric(b.lower, b.upper) })
-    } else {
-        let below = b.count * share_below(at, b, linear);
-        let (keep, from, to) = if upper { (below, at, b.upper) } else { (b.count - below, b.lower, at) };
-        (keep, if linear { f64::midpoint(from, to) } else { geometric(from, to) })
-    };
-    *removed += (b.count - keep) * middle;
-    *count += keep;
-    *slot = keep;
-}
-
-/// How much of a bucket without lower or upper end is kept, and where the rest lay.
-fn open_bucket(b: Bucket, at: f64, upper: bool) -> (f64, f64) {
-    if b.lower == f64::NEG_INFINITY {
-        // Values are taken to be positive if any can be.
-        if at >= 0.0 && b.upper > at && b.upper.is_finite() {
-            let below = b.count * at / b.upper;
-            return if upper { (below, f64::midpoint(at, b.upper)) } else { (b.count - below, at / 2.0) };
+    match (b.lower.is_infinite(), b.upper.is_infinite()) {
+        (false, false) => {}
+        (true, true) => {
+            let all = if upper { at == f64::INFINITY } else { at == f64::NEG_INFINITY };
+            return if all { (b.count, 0.0) } else { NOTHING };
         }
-        return (0.0, b.upper);
+        // Open buckets are kept or dropped as a whole.
+        (true, false) if upper && at > f64::NEG_INFINITY => return (b.count, at.min(b.upper)),
+        (true, false) => return if !upper && at == f64::NEG_INFINITY { (b.count, b.upper) } else { NOTHING },
+        (false, true) if !upper && at < f64::INFINITY => return (b.count, at.max(b.lower)),
+        (false, true) => return if upper && at == f64::INFINITY { (b.count, b.lower) } else { NOTHING },
     }
-    (0.0, b.lower)
+    let (from, to) = if upper { (b.lower, at.min(b.upper)) } else { (at.max(b.lower), b.upper) };
+    if from >= to {
+        return NOTHING;
+    }
+    let part = |v: f64| {
+        if v <= b.lower {
+            0.0
+        } else if v >= b.upper {
+            1.0
+        } else {
+            share_below(v, b, linear)
+        }
+    };
+    let middle =
+        if linear { f64::midpoint(from, to) } else { (from * to).sqrt().copysign(b.lower + b.upper) };
+    (b.count * (part(to) - part(from)), middle)
 }
 
 /// The histogram as a label value: sums and buckets with their bounds.

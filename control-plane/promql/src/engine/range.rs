@@ -221,12 +221,6 @@ impl Evaluator<'_> {
                 if f.is_empty() && h.is_empty() {
                     continue;
                 }
-                if extent.is_some() && !h.is_empty() {
-                    failed = Some(EvalError::Execution(
-                        "smoothed and anchored modifiers do not work with native histograms".to_owned(),
-                    ));
-                    break;
-                }
                 let window = Window {
                     floats: Slice {
                         times: &samples.floats.times[f.clone()],

@@ -2,16 +2,19 @@
 
 use super::{
     EvalError,
-    column::{ABSENT, Column, Grid},
+    column::{Column, Grid},
     eval::{Evaluator, execution},
+    histograms,
+    range::Notes,
 };
 use crate::{
     ast::{Expr, Extent, Selector, Subquery},
+    error::Span,
     value::RangeSeries,
 };
 use model::{
-    Hints, Histogram, Labels, Limits, SampleColumns, SelectRequest, SeriesStream, Timestamp, Value,
-    is_stale_nan,
+    CounterReset, Hints, Histogram, Labels, Limits, SampleColumns, SelectRequest, SeriesStream, Timestamp,
+    Value, is_stale_nan,
 };
 use std::sync::Arc;
 
@@ -88,8 +91,13 @@ impl Samples {
                 self.floats.times.push(grid.time(i));
                 self.floats.values.push(v);
             } else if let Some(h) = c.histogram(i) {
+                let mut h = Arc::clone(h);
+                // What the store knew of resets was between its samples; steps skip some.
+                if matches!(h.reset, CounterReset::Reset | CounterReset::NotReset) {
+                    Arc::make_mut(&mut h).reset = CounterReset::Unknown;
+                }
                 self.histograms.times.push(grid.time(i));
-                self.histograms.values.push(Arc::clone(h));
+                self.histograms.values.push(h);
             }
         }
     }
@@ -142,14 +150,20 @@ impl<'a> Evaluator<'a> {
         Ok(self.select.select(&request)?)
     }
 
-    pub(crate) fn instant_selector(&mut self, s: &Selector, grid: &Grid) -> Result<Vec<Column>, EvalError> {
-        self.instant_field(s, grid, Field::Value)
+    pub(crate) fn instant_selector(
+        &mut self,
+        s: &Selector,
+        span: Span,
+        grid: &Grid,
+    ) -> Result<Vec<Column>, EvalError> {
+        self.instant_field(s, span, grid, Field::Value)
     }
 
     /// For every series and step the newest sample that is not older than the lookback.
     pub(crate) fn instant_field(
         &mut self,
         s: &Selector,
+        span: Span,
         grid: &Grid,
         field: Field,
     ) -> Result<Vec<Column>, EvalError> {
@@ -173,8 +187,15 @@ impl<'a> Evaluator<'a> {
             self.stats.samples_read += samples.len();
             self.hold(samples.len())?;
             let look = |i: usize| fixed.unwrap_or_else(|| grid.time(i)).saturating_sub(offset);
+            if self.counts_only {
+                note_resets(&mut samples);
+            }
             let column = if smoothed {
-                smooth(&samples, labels, grid, lookback, look)?
+                let mut apart = Samples::default();
+                apart.fill(&mut samples.clone(), false);
+                let mut notes =
+                    Notes { annotations: &mut self.annotations, labels: &labels, first: span, all: span };
+                smooth(&apart, &mut notes, grid, lookback, look)
             } else {
                 newest(&samples, labels, grid, lookback, field, look)
             };
@@ -207,7 +228,10 @@ impl<'a> Evaluator<'a> {
             return Err(EvalError::TooManySamples(self.config.max_samples));
         }
         let inner = Grid { start, step, len };
-        Ok((self.eval_vector(&s.expr, &inner)?, inner))
+        let outer = std::mem::replace(&mut self.counts_only, false);
+        let columns = self.eval_vector(&s.expr, &inner);
+        self.counts_only = outer;
+        Ok((columns?, inner))
     }
 
     /// The series of a range selector as they are stored.
@@ -285,6 +309,9 @@ impl<'a> Evaluator<'a> {
                 let Some((_, labels)) = stream.next(columns)? else { return Ok(None) };
                 self.stats.series_read += 1;
                 self.stats.samples_read += columns.len();
+                if self.counts_only {
+                    note_resets(columns);
+                }
                 samples.fill(columns, self.config.start_times);
                 (labels, false)
             }
@@ -337,38 +364,66 @@ fn newest(
     column
 }
 
-/// The line between the samples before and after each step, or the one sample that is near enough.
+/// The value on the line between the samples before and after each step, or that of the one before alone.
 fn smooth(
-    samples: &SampleColumns,
-    labels: Labels,
+    samples: &Samples,
+    notes: &mut Notes<'_>,
     grid: &Grid,
     lookback: i64,
     look: impl Fn(usize) -> Timestamp,
-) -> Result<Column, EvalError> {
-    let mut column = Column::empty(labels, false, grid.len);
-    if samples.histograms.iter().any(|(_, h)| !is_stale_nan(h.sum)) {
-        return execution("smoothed and anchored modifiers do not work with native histograms");
-    }
+) -> Column {
+    let mut column = Column::empty(notes.labels.clone(), false, grid.len);
     for i in 0..grid.len {
         let at = look(i);
         let (left, right) = (at.saturating_sub(lookback), at.saturating_add(lookback));
-        let split = samples.times.partition_point(|t| *t <= at);
-        let valid = |k: &usize| !is_stale_nan(samples.values[*k]);
-        let before = split.checked_sub(1).filter(|k| samples.times[*k] > left).filter(valid);
-        let after =
-            Some(split).filter(|k| *k < samples.times.len() && samples.times[*k] <= right).filter(valid);
-        column.values[i] = match (before, after) {
-            (Some(b), _) if samples.times[b] == at => samples.values[b],
-            (Some(b), Some(a)) => {
-                let (t0, t1) = (samples.times[b], samples.times[a]);
-                let (v0, v1) = (samples.values[b], samples.values[a]);
-                v0 + (v1 - v0) * seconds(at - t0) / seconds(t1 - t0)
-            }
-            (Some(b), None) => samples.values[b],
-            _ => ABSENT,
+        let near = |times: &[Timestamp]| {
+            let split = times.partition_point(|t| *t <= at);
+            let before = split.checked_sub(1).filter(|k| times[*k] > left);
+            (before, Some(split).filter(|k| *k < times.len() && times[*k] <= right))
         };
+        let (f, h) = (near(&samples.floats.times), near(&samples.histograms.times));
+        if f != (None, None) && h != (None, None) {
+            notes.mixed();
+            continue;
+        }
+        if let (Some(b), after) = f {
+            let (times, values) = (&samples.floats.times, &samples.floats.values);
+            column.values[i] = match after {
+                Some(a) if times[b] < at => {
+                    values[b]
+                        + (values[a] - values[b]) * seconds(at - times[b]) / seconds(times[a] - times[b])
+                }
+                _ => values[b],
+            };
+        } else if let (Some(b), after) = h {
+            let (times, values) = (&samples.histograms.times, &samples.histograms.values);
+            let value = match after {
+                Some(a) if times[b] < at => {
+                    let fraction = seconds(at - times[b]) / seconds(times[a] - times[b]);
+                    let counter = values[a].reset != CounterReset::Gauge;
+                    histograms::between(&values[b], &values[a], fraction, counter, notes).map(Arc::new)
+                }
+                _ => Some(Arc::clone(&values[b])),
+            };
+            if let Some(h) = value {
+                column.set(i, Value::Histogram(h));
+            }
+        }
     }
-    Ok(column)
+    column
+}
+
+/// Marks histograms of unknown origin by whether they began anew after the one before.
+fn note_resets(samples: &mut SampleColumns) {
+    let mut before: Option<Arc<Histogram>> = None;
+    for (_, h) in &mut samples.histograms {
+        if let (CounterReset::Unknown, Some(before)) = (h.reset, &before) {
+            let reset =
+                if histograms::is_reset(h, before) { CounterReset::Reset } else { CounterReset::NotReset };
+            Arc::make_mut(h).reset = reset;
+        }
+        before = Some(Arc::clone(h));
+    }
 }
 
 /// Milliseconds as seconds.
