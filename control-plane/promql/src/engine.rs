@@ -9,7 +9,7 @@ mod binary;
 mod call;
 mod classic;
 mod column;
-mod date;
+pub(crate) mod date;
 mod elements;
 mod eval;
 mod histograms;
@@ -20,6 +20,8 @@ mod range;
 mod rate;
 mod select;
 mod sum;
+#[cfg(test)]
+mod tests;
 
 use crate::{
     ast::{Expr, ExprKind, ValueType},
@@ -128,9 +130,7 @@ impl Engine {
         let mut evaluator = Evaluator::new(&self.config, select, cancel, grid, 0)?;
         evaluator.admit(expr)?;
         let value = match &expr.unparen().kind {
-            ExprKind::Selector(s) if s.range.is_some() => {
-                QueryValue::Matrix(evaluator.raw_matrix(expr.unparen(), s, &grid)?)
-            }
+            ExprKind::Selector(s) if s.range.is_some() => QueryValue::Matrix(evaluator.raw_matrix(s, &grid)?),
             ExprKind::Subquery(s) => {
                 let (columns, grid) = evaluator.subquery(s, &grid)?;
                 let columns = evaluator.finish(columns)?;

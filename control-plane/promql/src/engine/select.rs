@@ -8,7 +8,7 @@ use super::{
     range::Notes,
 };
 use crate::{
-    ast::{Expr, Extent, Selector, Subquery},
+    ast::{Extent, Selector, Subquery},
     error::Span,
     value::RangeSeries,
 };
@@ -235,16 +235,7 @@ impl<'a> Evaluator<'a> {
     }
 
     /// The series of a range selector as they are stored.
-    pub(crate) fn raw_matrix(
-        &mut self,
-        expr: &Expr,
-        s: &Selector,
-        grid: &Grid,
-    ) -> Result<Vec<RangeSeries>, EvalError> {
-        if s.extent.is_some() {
-            let word = if s.extent == Some(Extent::Smoothed) { "smoothed" } else { "anchored" };
-            return execution(format!("{word} modifier can only be used inside a function: {expr}"));
-        }
+    pub(crate) fn raw_matrix(&mut self, s: &Selector, grid: &Grid) -> Result<Vec<RangeSeries>, EvalError> {
         let offset = self.offset(s.offset.as_ref())?;
         let range = match &s.range {
             Some(range) => self.millis(range, true)?,
@@ -252,7 +243,15 @@ impl<'a> Evaluator<'a> {
         };
         let (_, end) = self.look_times(offset, self.fixed_time(s.at), grid);
         let hints = Hints { range, ..Hints::default() };
-        let mut stream = self.stream(s, end.saturating_sub(range).saturating_add(1), end, hints)?;
+        let start = end.saturating_sub(range);
+        let lookback = self.config.lookback;
+        let (before, after) = match s.extent {
+            None => (0, 0),
+            Some(Extent::Anchored) => (lookback, 0),
+            Some(Extent::Smoothed) => (lookback, lookback),
+        };
+        let from = start.saturating_sub(before).saturating_add(1);
+        let mut stream = self.stream(s, from, end.saturating_add(after), hints)?;
         let mut columns = SampleColumns::default();
         let mut out = Vec::new();
         while let Some((_, labels)) = stream.next(&mut columns)? {
@@ -270,6 +269,9 @@ impl<'a> Evaluator<'a> {
                 if !value.is_stale() {
                     points.push((*t, value));
                 }
+            }
+            if s.extent.is_some() {
+                points = with_edges(&points, start, end, s.extent == Some(Extent::Smoothed))?;
             }
             if !points.is_empty() {
                 out.push(RangeSeries { labels, points });
@@ -324,6 +326,44 @@ impl<'a> Evaluator<'a> {
         self.hold(samples.len())?;
         Ok(Some(found))
     }
+}
+
+/// The samples of an extended range with a point at each edge: the nearest sample before it, or for smoothing the
+/// line to the next one.
+fn with_edges(
+    points: &[(Timestamp, Value)],
+    start: Timestamp,
+    end: Timestamp,
+    smoothed: bool,
+) -> Result<Vec<(Timestamp, Value)>, EvalError> {
+    let mut floats = Vec::with_capacity(points.len());
+    for (t, value) in points {
+        match value {
+            Value::Float(v) => floats.push((*t, *v)),
+            Value::Histogram(_) => {
+                return execution(
+                    "an anchored or smoothed range of native histograms can only be used in a function",
+                );
+            }
+        }
+    }
+    let at = |edge: Timestamp| {
+        let split = floats.partition_point(|(t, _)| *t <= edge);
+        let (before, after) = (split.checked_sub(1).map(|k| floats[k]), floats.get(split).copied());
+        match (before, after) {
+            (Some((t0, v0)), Some((t1, v1))) if smoothed => {
+                v0 + (v1 - v0) * seconds(edge - t0) / seconds(t1 - t0)
+            }
+            (Some((_, v)), _) | (None, Some((_, v))) => v,
+            (None, None) => f64::NAN,
+        }
+    };
+    if floats.last().is_none_or(|(t, _)| *t <= start) || floats[0].0 > end {
+        return Ok(Vec::new());
+    }
+    let inside = floats.iter().filter(|(t, _)| *t > start && *t < end);
+    let edges = [(start, at(start))].into_iter().chain(inside.copied()).chain([(end, at(end))]);
+    Ok(edges.map(|(t, v)| (t, Value::Float(v))).collect())
 }
 
 fn newest(
