@@ -199,6 +199,64 @@ pub(crate) fn remap(buckets: &Buckets, from: &[f64], to: &[f64]) -> Buckets {
     out
 }
 
+/// Which ends a bucket includes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bounds {
+    /// `(lower, upper]`
+    OpenLeft,
+    /// `[lower, upper)`
+    OpenRight,
+    /// `[lower, upper]`
+    Closed,
+}
+
+impl Bounds {
+    /// The number that Prometheus's HTTP API gives it.
+    pub fn api_rule(self) -> u8 {
+        match self {
+            Bounds::OpenLeft => 0,
+            Bounds::OpenRight => 1,
+            Bounds::Closed => 3,
+        }
+    }
+}
+
+/// A bucket with its bounds.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Bucket {
+    pub lower: f64,
+    pub upper: f64,
+    pub count: f64,
+    pub bounds: Bounds,
+}
+
+/// All buckets from the lowest values to the highest, the zero bucket among them; empty ones too where stored.
+pub fn buckets(h: &Histogram) -> Vec<Bucket> {
+    let positive = unpack(&h.positive_spans, &h.positive);
+    let mut out = Vec::with_capacity(positive.len() + h.negative.len() + 1);
+    if h.uses_custom_buckets() {
+        let at = |i: i32| usize::try_from(i).ok().and_then(|i| bounds(h).get(i)).copied();
+        for (index, count) in positive {
+            let (lower, upper) =
+                (at(index - 1).unwrap_or(f64::NEG_INFINITY), at(index).unwrap_or(f64::INFINITY));
+            out.push(Bucket { lower, upper, count, bounds: Bounds::OpenLeft });
+        }
+        return out;
+    }
+    let upper = |index| upper_bound(index, h.schema);
+    for (index, count) in unpack(&h.negative_spans, &h.negative).into_iter().rev() {
+        out.push(Bucket { lower: -upper(index), upper: -upper(index - 1), count, bounds: Bounds::OpenRight });
+    }
+    if h.zero_count != 0.0 {
+        let z = h.zero_threshold;
+        out.push(Bucket { lower: -z, upper: z, count: h.zero_count, bounds: Bounds::Closed });
+    }
+    for (index, count) in positive {
+        out.push(Bucket { lower: upper(index - 1), upper: upper(index), count, bounds: Bounds::OpenLeft });
+    }
+    out
+}
+
 pub(crate) fn bounds(h: &Histogram) -> &[f64] {
     h.custom_bounds.as_deref().unwrap_or(&[])
 }

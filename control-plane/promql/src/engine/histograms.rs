@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     error::Span,
-    histogram::{self, Incompatible, Parts, bounds, unpack, upper_bound},
+    histogram::{self, Bounds, Bucket, Incompatible, Parts, bounds, buckets, unpack, upper_bound},
     value::Annotations,
 };
 use model::{CounterReset, Histogram, Value};
@@ -260,45 +260,6 @@ pub(crate) fn fold(values: &[Arc<Histogram>], mean: bool, notes: &mut Notes<'_>)
     h.map(|h| Value::Histogram(Arc::new(h)))
 }
 
-/// A bucket with its bounds.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Bucket {
-    pub(crate) lower: f64,
-    pub(crate) upper: f64,
-    pub(crate) count: f64,
-}
-
-/// All buckets from the lowest values to the highest, the zero bucket among them.
-pub(crate) fn buckets(h: &Histogram) -> Vec<Bucket> {
-    let positive = unpack(&h.positive_spans, &h.positive);
-    let mut out = Vec::with_capacity(positive.len() + h.negative.len() + 1);
-    if h.uses_custom_buckets() {
-        let b = bounds(h);
-        let at = |i: i32| usize::try_from(i).ok();
-        for (index, count) in positive {
-            let lower = at(index - 1).and_then(|i| b.get(i)).copied().unwrap_or(f64::NEG_INFINITY);
-            let upper = at(index).and_then(|i| b.get(i)).copied().unwrap_or(f64::INFINITY);
-            out.push(Bucket { lower, upper, count });
-        }
-        return out;
-    }
-    let schema = h.schema;
-    for (index, count) in unpack(&h.negative_spans, &h.negative).into_iter().rev() {
-        out.push(Bucket {
-            lower: -upper_bound(index, schema),
-            upper: -upper_bound(index - 1, schema),
-            count,
-        });
-    }
-    if h.zero_count != 0.0 {
-        out.push(Bucket { lower: -h.zero_threshold, upper: h.zero_threshold, count: h.zero_count });
-    }
-    for (index, count) in positive {
-        out.push(Bucket { lower: upper_bound(index - 1, schema), upper: upper_bound(index, schema), count });
-    }
-    out
-}
-
 /// The zero bucket of a histogram that has buckets on one side only reaches to 0 only.
 fn narrow_zero(h: &Histogram, mut b: Bucket) -> Bucket {
     if b.lower < 0.0 && b.upper > 0.0 {
@@ -335,7 +296,7 @@ pub(crate) fn quantile(q: f64, h: &Histogram, name: &str, span: Span, annotation
     }
     let mut rank = if forward { q * h.count } else { (1.0 - q) * h.count };
     let mut count = 0.0;
-    let mut found = Bucket { lower: 0.0, upper: 0.0, count: 0.0 };
+    let mut found = Bucket { lower: 0.0, upper: 0.0, count: 0.0, bounds: Bounds::Closed };
     for b in all.into_iter().filter(|b| b.count != 0.0) {
         found = b;
         count += b.count;
@@ -480,16 +441,16 @@ pub(crate) fn trim(h: &Histogram, at: f64, upper: bool) -> Histogram {
         } else {
             (upper_bound(*index - 1, h.schema), upper_bound(*index, h.schema))
         };
-        *c = cut(Bucket { lower, upper, count: *c }, custom);
+        *c = cut(Bucket { lower, upper, count: *c, bounds: Bounds::OpenLeft }, custom);
     }
     for (index, c) in parts.negative.iter_mut().filter(|(_, c)| *c != 0.0) {
         let (lower, upper) = (-upper_bound(*index, h.schema), -upper_bound(*index - 1, h.schema));
-        *c = cut(Bucket { lower, upper, count: *c }, false);
+        *c = cut(Bucket { lower, upper, count: *c, bounds: Bounds::OpenRight }, false);
     }
     if h.zero_count != 0.0 {
         let z = h.zero_threshold;
-        parts.head.zero_count =
-            cut(narrow_zero(h, Bucket { lower: -z, upper: z, count: h.zero_count }), true);
+        let zero = Bucket { lower: -z, upper: z, count: h.zero_count, bounds: Bounds::Closed };
+        parts.head.zero_count = cut(narrow_zero(h, zero), true);
     }
     if cut_any {
         parts.head.count = count;
@@ -540,14 +501,10 @@ pub(crate) fn text(h: &Histogram) -> String {
     let n = |v: f64| if v.is_infinite() { model::number::format(v) } else { format!("{v}") };
     let mut out = format!("{{count:{}, sum:{}", n(h.count), n(h.sum));
     for b in buckets(h).into_iter().filter(|b| b.count != 0.0) {
-        // A bucket includes the bound that is further from zero; the zero bucket and custom ones both.
-        let zero = b.lower < 0.0 && b.upper > 0.0 && !h.uses_custom_buckets();
-        let (open, close) = if zero {
-            ('[', ']')
-        } else if b.upper <= 0.0 && !h.uses_custom_buckets() {
-            ('[', ')')
-        } else {
-            ('(', ']')
+        let (open, close) = match b.bounds {
+            Bounds::OpenLeft => ('(', ']'),
+            Bounds::OpenRight => ('[', ')'),
+            Bounds::Closed => ('[', ']'),
         };
         out.push_str(&format!(", {open}{},{}{close}:{}", n(b.lower), n(b.upper), n(b.count)));
     }

@@ -241,7 +241,9 @@ fn one_by_one(
             let ranged = series.iter().find(|s| s.labels == sample.labels).and_then(here);
             let wanted = match &sample.value {
                 Value::Float(v) => SeriesValue::Float(*v),
-                Value::Histogram(h) => SeriesValue::Histogram { histogram: h.clone(), reset_given: false },
+                Value::Histogram(h) => {
+                    SeriesValue::Histogram { histogram: std::sync::Arc::clone(h), reset_given: false }
+                }
             };
             let Some(ranged) = ranged else {
                 return Err(format!(
