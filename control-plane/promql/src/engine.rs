@@ -1,7 +1,7 @@
 //! Evaluating expressions: the engine, its limits and its errors.
 //!
 //! An expression is evaluated for all steps of a query at once: every series is a column with one place per step
-//! ([`column::Column`]), a selector decodes each series once and slides over the steps, and operators work on whole
+//! (`column::Column`), a selector decodes each series once and slides over the steps, and operators work on whole
 //! columns. An instant query is a range of one step. Subqueries evaluate their inside on a grid of their own.
 
 mod aggregate;
@@ -126,7 +126,7 @@ impl Engine {
         at: Timestamp,
         cancel: &Cancel,
     ) -> Result<QueryResult, EvalError> {
-        let grid = Grid { start: at, step: 1, len: 1 };
+        let grid = Grid { start: at, step: 0, len: 1 };
         let mut evaluator = Evaluator::new(&self.config, select, cancel, grid, 0)?;
         evaluator.admit(expr)?;
         let value = match &expr.unparen().kind {

@@ -8,12 +8,12 @@ use super::{
     sum::{self, Mean, Sum},
 };
 use crate::{
-    ast::{Aggregate, AggregateOp, Expr},
+    ast::{Aggregate, AggregateOp, Expr, ExprKind},
     error::Span,
     histogram,
     value::Annotations,
 };
-use model::{CounterReset, Histogram, Labels, Value, labels::METRIC_NAME};
+use model::{CounterReset, Hints, Histogram, Labels, Value, labels::METRIC_NAME};
 use std::{cmp::Ordering, collections::HashMap, sync::Arc};
 
 fn group_labels(a: &Aggregate, labels: &Labels) -> Labels {
@@ -61,6 +61,11 @@ impl Evaluator<'_> {
             (Some(param), _) => (self.eval_scalar(param, grid)?, String::new()),
             (None, _) => (Vec::new(), String::new()),
         };
+        if matches!(a.expr.unparen().kind, ExprKind::Selector(_)) {
+            let func = a.op.as_str().to_owned();
+            self.around =
+                Some(Hints { func, grouping: a.grouping.clone(), by: !a.without, ..Hints::default() });
+        }
         let columns = self.eval_vector(&a.expr, grid)?;
         let param_span = a.param.as_ref().map_or(expr.span, |p| p.span);
         match a.op {

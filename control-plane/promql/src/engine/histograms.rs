@@ -272,7 +272,8 @@ fn narrow_zero(h: &Histogram, mut b: Bucket) -> Bucket {
     b
 }
 
-fn for_metric(message: &str, name: &str) -> String {
+/// A remark with the metric that it is about, if that is known.
+pub(crate) fn for_metric(message: &str, name: &str) -> String {
     if name.is_empty() { message.to_owned() } else { format!("{message} for metric name {name:?}") }
 }
 

@@ -212,6 +212,11 @@ impl Evaluator<'_> {
             let mut notes = Notes { annotations: &mut annotations, labels: &labels, first, all };
             let (mut any_float, mut failed) = (false, None);
             for i in 0..grid.len {
+                // One window can be long; a query must stop between them.
+                if let Err(e) = self.cancel.check() {
+                    failed = Some(e.into());
+                    break;
+                }
                 let at = grid.time(i);
                 let end = fixed.unwrap_or(at).saturating_sub(offset);
                 let start = end.saturating_sub(range);

@@ -176,7 +176,7 @@ impl<'a> Evaluator<'a> {
         let lookback = self.config.lookback;
         let smoothed = s.extent == Some(Extent::Smoothed);
         let end = if smoothed { last.saturating_add(lookback) } else { last };
-        let hints = Hints { step: grid.step, ..Hints::default() };
+        let hints = Hints { step: grid.step, ..self.around.take().unwrap_or_default() };
         // Both ends of a request are inclusive, lookback is left-open.
         let mut stream = self.stream(s, first.saturating_sub(lookback).saturating_add(1), end, hints)?;
         let mut samples = SampleColumns::default();
