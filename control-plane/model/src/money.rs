@@ -3,7 +3,10 @@
 use std::{fmt, str::FromStr};
 
 /// An amount in nano-dollars (1 USD = 1,000,000,000). Negative amounts occur in differences only.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, serde::Serialize, serde::Deserialize,
+)]
+#[serde(transparent)]
 pub struct NanoUsd(pub i64);
 
 /// The text is no amount of dollars, or has more than nine decimals, or is too large.

@@ -1,1 +1,28 @@
 //! Series: write-ahead log, head, blocks, retention.
+//!
+//! Samples go into a log that survives crashes and into the head, which answers for the last hours; every two
+//! hours of them become a block, an immutable file, and leave head and log. A query merges blocks and head.
+//! `FORMAT.md` describes every byte on disk.
+//!
+//! Layer 1: no runtime, no HTTP, no clock. The owner calls [`Tsdb::maintain`] with the time now and then; the
+//! one thread of its own syncs the log every second, which needs no time of day. It returns numbers
+//! ([`Stats`]); `collect` makes series of them.
+//!
+//! Invariants: what [`model::Append::sync`] returned for survives any crash, once; damaged bytes are an error or
+//! a reported hole, never another value; the memory of the process depends on the active series and two to
+//! three hours of samples, never on the retention.
+
+mod bits;
+mod block;
+mod bytes;
+mod chunk;
+pub mod disk;
+mod head;
+mod log;
+mod postings;
+mod record;
+mod select;
+mod store;
+
+pub use disk::{Disk, StdDisk};
+pub use store::{Damage, MaintainError, Maintained, OpenError, OpenReport, Stats, Tsdb, TsdbConfig};

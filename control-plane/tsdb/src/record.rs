@@ -1,0 +1,290 @@
+//! Records: what the log and its checkpoints consist of, and their bytes.
+//!
+//! A record is framed with a marker, its length and a CRC-32, so that a reader finds the next whole one behind
+//! damage. Inside, strings are written once, references as runs, numbers in as few bytes as they need.
+//! `FORMAT.md`, "Log", has the bytes.
+
+use crate::{
+    bytes::{Malformed, Reader, put_ivarint, put_str, put_u32, put_uvarint, unzigzag, zigzag},
+    chunk::{Chunk, get_histogram, put_histogram},
+};
+use model::{Label, Labels, Timestamp, Value};
+use std::{collections::HashMap, sync::Arc};
+
+/// Begins every frame; unlikely in other data.
+pub(crate) const MARKER: [u8; 4] = [0xf5, b'V', b'g', 0xfa];
+/// Marker, length, checksum.
+pub(crate) const FRAME: usize = 12;
+/// No record is longer.
+pub(crate) const MAX_RECORD: usize = 64 << 20;
+/// Samples in one record, which keeps it far below [`MAX_RECORD`].
+pub(crate) const MAX_COLUMN: usize = 1 << 20;
+
+const SERIES: u8 = 1;
+const SAMPLES: u8 = 2;
+const ENTRIES: u8 = 3;
+const CHUNKS: u8 = 4;
+const MARK: u8 = 5;
+
+/// A sample with everything said.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Full {
+    pub(crate) series: u64,
+    pub(crate) at: Timestamp,
+    pub(crate) start: Option<Timestamp>,
+    pub(crate) value: Value,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Record {
+    /// Series that are new, with the numbers that stand for them from now on.
+    Series(Vec<(u64, Labels)>),
+    /// Floats of one time.
+    Samples { at: Timestamp, series: Vec<u64>, values: Vec<f64> },
+    /// Samples that do not fit there.
+    Entries(Vec<Full>),
+    /// Whole chunks, in a checkpoint.
+    Chunks(Vec<(u64, Chunk)>),
+    /// Begins a checkpoint: the next free series number, and the time before which everything is in blocks.
+    Mark { next_id: u64, min_valid: Timestamp },
+}
+
+/// Appends a framed record whose payload `body` writes.
+fn frame(out: &mut Vec<u8>, kind: u8, body: impl FnOnce(&mut Vec<u8>)) {
+    let begin = out.len();
+    out.extend_from_slice(&MARKER);
+    put_u32(out, 0);
+    put_u32(out, 0);
+    out.push(kind);
+    body(out);
+    let len = u32::try_from(out.len() - begin - FRAME).expect("writers keep records below MAX_RECORD");
+    out[begin + 4..begin + 8].copy_from_slice(&len.to_le_bytes());
+    let crc = checksum(len, &out[begin + FRAME..]);
+    out[begin + 8..begin + 12].copy_from_slice(&crc.to_le_bytes());
+}
+
+/// The checksum covers the length, so that a damaged length is not believed.
+pub(crate) fn checksum(len: u32, payload: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(&len.to_le_bytes());
+    hasher.update(payload);
+    hasher.finalize()
+}
+
+pub(crate) fn put_series(out: &mut Vec<u8>, series: &[(u64, Labels)]) {
+    frame(out, SERIES, |out| {
+        let mut numbers: HashMap<&str, u64> = HashMap::new();
+        let mut strings = Vec::new();
+        for s in series.iter().flat_map(|(_, l)| l.iter()).flat_map(|l| [&l.name, &l.value]) {
+            let next = numbers.len() as u64;
+            numbers.entry(s).or_insert_with(|| {
+                strings.push(s);
+                next
+            });
+        }
+        put_uvarint(out, strings.len() as u64);
+        for s in strings {
+            put_str(out, s);
+        }
+        put_uvarint(out, series.len() as u64);
+        let mut last = 0u64;
+        for (id, labels) in series {
+            put_ivarint(out, id.wrapping_sub(last).cast_signed());
+            last = *id;
+            put_uvarint(out, labels.len() as u64);
+            for l in labels.iter() {
+                put_uvarint(out, numbers[&*l.name]);
+                put_uvarint(out, numbers[&*l.value]);
+            }
+        }
+    });
+}
+
+fn get_series(r: &mut Reader<'_>) -> Result<Vec<(u64, Labels)>, Malformed> {
+    let bad = r.bad();
+    let mut strings: Vec<Arc<str>> = Vec::new();
+    for _ in 0..r.count()? {
+        strings.push(r.str()?.into());
+    }
+    let mut out = Vec::new();
+    let mut last = 0u64;
+    for _ in 0..r.count()? {
+        last = last.wrapping_add(r.ivarint()?.cast_unsigned());
+        let mut labels = Vec::new();
+        for _ in 0..r.count()? {
+            let mut string = || {
+                let i = usize::try_from(r.uvarint()?).map_err(|_| bad)?;
+                strings.get(i).cloned().ok_or(bad)
+            };
+            labels.push(Label { name: string()?, value: string()? });
+        }
+        out.push((last, Labels::from_sorted(labels).ok_or(bad)?));
+    }
+    Ok(out)
+}
+
+/// How one number is written: a nibble that says so, and bytes.
+/// 0 to 8: the highest bytes of the float, the others are zero. 9 to 15: the integer in 1 to 7 bytes, zigzag.
+#[expect(clippy::cast_possible_truncation, reason = "only where the way back gives the same bits")]
+fn put_number(bytes: &mut Vec<u8>, v: f64) -> u8 {
+    let bits = v.to_bits();
+    let float_len = 8 - (bits.trailing_zeros() / 8).min(8) as u8;
+    let i = v as i64;
+    if (i as f64).to_bits() == bits && i.unsigned_abs() < 1 << 53 {
+        let z = zigzag(i);
+        let int_len = ((71 - z.leading_zeros()) / 8).max(1) as u8;
+        if int_len < float_len {
+            bytes.extend_from_slice(&z.to_le_bytes()[..usize::from(int_len)]);
+            return 8 + int_len;
+        }
+    }
+    bytes.extend_from_slice(&bits.to_be_bytes()[..usize::from(float_len)]);
+    float_len
+}
+
+fn get_number(r: &mut Reader<'_>, nibble: u8) -> Result<f64, Malformed> {
+    let mut raw = [0u8; 8];
+    if nibble <= 8 {
+        let n = usize::from(nibble);
+        raw[..n].copy_from_slice(r.take(n)?);
+        Ok(f64::from_bits(u64::from_be_bytes(raw)))
+    } else {
+        let n = usize::from(nibble - 8);
+        raw[..n].copy_from_slice(r.take(n)?);
+        Ok(unzigzag(u64::from_le_bytes(raw)) as f64)
+    }
+}
+
+/// At most [`MAX_COLUMN`] samples.
+pub(crate) fn put_samples(out: &mut Vec<u8>, at: Timestamp, series: &[u64], values: &[f64]) {
+    frame(out, SAMPLES, |out| {
+        put_ivarint(out, at);
+        put_uvarint(out, series.len() as u64);
+        let mut expected = 0u64;
+        let mut rest = series;
+        while let Some(first) = rest.first() {
+            let follows = |(i, id): &(usize, &u64)| **id == first.wrapping_add(*i as u64);
+            let run = rest.iter().enumerate().take_while(follows).count();
+            put_ivarint(out, first.wrapping_sub(expected).cast_signed());
+            put_uvarint(out, run as u64);
+            expected = first.wrapping_add(run as u64);
+            rest = &rest[run..];
+        }
+        let nibbles = out.len();
+        out.resize(nibbles + values.len().div_ceil(2), 0);
+        for (i, v) in values.iter().enumerate() {
+            let nibble = put_number(out, *v);
+            out[nibbles + i / 2] |= if i % 2 == 0 { nibble } else { nibble << 4 };
+        }
+    });
+}
+
+fn get_samples(r: &mut Reader<'_>) -> Result<Record, Malformed> {
+    let bad = r.bad();
+    let at = r.ivarint()?;
+    let n = usize::try_from(r.uvarint()?).map_err(|_| bad)?;
+    // Two samples take a byte at least, in the nibbles.
+    if n > MAX_COLUMN || n / 2 > r.remaining() {
+        return Err(bad);
+    }
+    let mut series = Vec::with_capacity(n);
+    let mut next = 0u64;
+    while series.len() < n {
+        next = next.wrapping_add(r.ivarint()?.cast_unsigned());
+        let run = r.uvarint()?;
+        if run == 0 || run > (n - series.len()) as u64 {
+            return Err(bad);
+        }
+        for _ in 0..run {
+            series.push(next);
+            next = next.wrapping_add(1);
+        }
+    }
+    let nibbles = r.take(n.div_ceil(2))?;
+    let values = (0..n)
+        .map(|i| get_number(r, if i % 2 == 0 { nibbles[i / 2] & 15 } else { nibbles[i / 2] >> 4 }))
+        .collect::<Result<_, _>>()?;
+    Ok(Record::Samples { at, series, values })
+}
+
+pub(crate) fn put_entries(out: &mut Vec<u8>, entries: &[Full]) {
+    frame(out, ENTRIES, |out| {
+        put_uvarint(out, entries.len() as u64);
+        let (mut series, mut at) = (0u64, 0i64);
+        for e in entries {
+            put_ivarint(out, e.series.wrapping_sub(series).cast_signed());
+            put_ivarint(out, e.at.wrapping_sub(at));
+            (series, at) = (e.series, e.at);
+            let histogram = matches!(e.value, Value::Histogram(_));
+            out.push(u8::from(histogram) | u8::from(e.start.is_some()) << 1);
+            if let Some(start) = e.start {
+                put_ivarint(out, e.at.wrapping_sub(start));
+            }
+            match &e.value {
+                Value::Float(v) => out.extend_from_slice(&v.to_bits().to_le_bytes()),
+                Value::Histogram(h) => put_histogram(out, h),
+            }
+        }
+    });
+}
+
+fn get_entries(r: &mut Reader<'_>) -> Result<Vec<Full>, Malformed> {
+    let mut out = Vec::new();
+    let (mut series, mut at) = (0u64, 0i64);
+    for _ in 0..r.count()? {
+        series = series.wrapping_add(r.ivarint()?.cast_unsigned());
+        at = at.wrapping_add(r.ivarint()?);
+        let flags = r.u8()?;
+        if flags > 3 {
+            return Err(r.bad());
+        }
+        let start = if flags & 2 != 0 { Some(at.wrapping_sub(r.ivarint()?)) } else { None };
+        let value = if flags & 1 != 0 {
+            Value::Histogram(Arc::new(get_histogram(r)?))
+        } else {
+            Value::Float(r.f64()?)
+        };
+        out.push(Full { series, at, start, value });
+    }
+    Ok(out)
+}
+
+/// Writes chunks whose bytes are already there, each with its series.
+pub(crate) fn put_chunks(out: &mut Vec<u8>, count: usize, encoded: &[u8]) {
+    frame(out, CHUNKS, |out| {
+        put_uvarint(out, count as u64);
+        out.extend_from_slice(encoded);
+    });
+}
+
+fn get_chunks(r: &mut Reader<'_>) -> Result<Vec<(u64, Chunk)>, Malformed> {
+    let mut out = Vec::new();
+    for _ in 0..r.count()? {
+        out.push((r.uvarint()?, Chunk::get(r)?));
+    }
+    Ok(out)
+}
+
+pub(crate) fn put_mark(out: &mut Vec<u8>, next_id: u64, min_valid: Timestamp) {
+    frame(out, MARK, |out| {
+        put_uvarint(out, next_id);
+        put_ivarint(out, min_valid);
+    });
+}
+
+/// Reads a payload whose checksum was right.
+pub(crate) fn decode(payload: &[u8]) -> Result<Record, Malformed> {
+    let mut r = Reader::new(payload, "log record");
+    let record = match r.u8()? {
+        SERIES => Record::Series(get_series(&mut r)?),
+        SAMPLES => get_samples(&mut r)?,
+        ENTRIES => Record::Entries(get_entries(&mut r)?),
+        CHUNKS => Record::Chunks(get_chunks(&mut r)?),
+        MARK => Record::Mark { next_id: r.uvarint()?, min_valid: r.ivarint()? },
+        _ => return Err(r.bad()),
+    };
+    if r.is_empty() { Ok(record) } else { Err(r.bad()) }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,267 @@
+//! Answering queries: blocks and head, merged series by series.
+//!
+//! A select looks at one moment: it takes the shared chunks of the head and the list of blocks under one lock,
+//! and decodes later without it. Flushing, checkpoints and retention go on meanwhile.
+
+use crate::{
+    block::{Block, BlockIndex},
+    chunk::{Chunk, Samples},
+    head::{Head, Piece, Taken},
+    postings::find,
+};
+use model::{
+    Cancel, Labels, Limits, SampleColumns, SelectError, SelectRequest, SeriesRef, SeriesStream, Timestamp,
+    Value,
+};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeSet, BinaryHeap},
+    sync::Arc,
+};
+
+/// The series of one source, in the order of their labels.
+#[derive(Debug)]
+enum Source {
+    Block {
+        block: Arc<Block>,
+        index: Arc<BlockIndex>,
+        ids: std::vec::IntoIter<u64>,
+        next: Option<(u64, u64)>,
+    },
+    Head {
+        series: std::vec::IntoIter<Taken>,
+        next: Option<(u64, Vec<Piece>)>,
+    },
+}
+
+impl Source {
+    /// Goes on to the next series and returns its labels.
+    fn advance(&mut self) -> Result<Option<Labels>, SelectError> {
+        match self {
+            Source::Block { index, ids, next, .. } => {
+                let Some(id) = ids.next() else { return Ok(None) };
+                let (labels, at, len) = index.series(id)?;
+                *next = Some((at, len));
+                Ok(Some(labels))
+            }
+            Source::Head { series, next } => {
+                let Some(taken) = series.next() else { return Ok(None) };
+                *next = Some((taken.id, taken.pieces));
+                Ok(Some(taken.labels))
+            }
+        }
+    }
+
+    /// The chunks of the series it stands at, and the head's number for it.
+    fn chunks(&mut self) -> Result<(Option<u64>, Vec<Piece>), SelectError> {
+        match self {
+            Source::Block { block, next, .. } => {
+                let Some((at, len)) = next.take() else { return Ok((None, Vec::new())) };
+                let chunks = block.chunks(at, len)?;
+                Ok((None, chunks.into_iter().map(|c| Piece::Sealed(Arc::new(c))).collect()))
+            }
+            Source::Head { next, .. } => {
+                let Some((id, pieces)) = next.take() else { return Ok((None, Vec::new())) };
+                Ok((Some(id), pieces))
+            }
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Stream {
+    start: Timestamp,
+    end: Timestamp,
+    limits: Limits,
+    cancel: Cancel,
+    /// Oldest block first, the head last.
+    sources: Vec<Source>,
+    /// The series at which each source stands.
+    heap: BinaryHeap<Reverse<(Labels, usize)>>,
+    series: usize,
+    samples: usize,
+}
+
+/// How many samples are decoded between two looks at the cancel flag.
+const STRIDE: usize = 4096;
+
+impl Stream {
+    /// `head` are the series that match; they come in any order.
+    pub(crate) fn new(
+        request: &SelectRequest<'_>,
+        blocks: Vec<(Arc<Block>, Arc<BlockIndex>)>,
+        mut head: Vec<Taken>,
+    ) -> Result<Stream, SelectError> {
+        head.sort_by(|a, b| a.labels.cmp(&b.labels));
+        let mut sources = Vec::new();
+        for (block, index) in blocks {
+            request.cancel.check()?;
+            let ids = find(&*index, request.matchers)?;
+            sources.push(Source::Block { block, index, ids: ids.into_iter(), next: None });
+        }
+        sources.push(Source::Head { series: head.into_iter(), next: None });
+        let mut heap = BinaryHeap::new();
+        for (i, s) in sources.iter_mut().enumerate() {
+            heap.extend(s.advance()?.map(|labels| Reverse((labels, i))));
+        }
+        Ok(Stream {
+            start: request.start,
+            end: request.end,
+            limits: request.limits,
+            cancel: request.cancel.clone(),
+            sources,
+            heap,
+            series: 0,
+            samples: 0,
+        })
+    }
+
+    /// The next series' labels and the sources that have it, oldest first.
+    fn next_sources(&mut self) -> Option<(Labels, Vec<usize>)> {
+        let Reverse((labels, first)) = self.heap.pop()?;
+        let mut have = vec![first];
+        while let Some(Reverse((other, i))) = self.heap.peek()
+            && *other == labels
+        {
+            have.push(*i);
+            self.heap.pop();
+        }
+        Some((labels, have))
+    }
+
+    fn advance(&mut self, sources: &[usize]) -> Result<(), SelectError> {
+        for i in sources {
+            let next = self.sources[*i].advance()?;
+            self.heap.extend(next.map(|labels| Reverse((labels, *i))));
+        }
+        Ok(())
+    }
+
+    /// Labels only; whether a series has samples within the range is not looked at in blocks.
+    pub(crate) fn all_labels(mut self) -> Result<Vec<Labels>, SelectError> {
+        let mut out = Vec::new();
+        while let Some((labels, have)) = self.next_sources() {
+            self.cancel.check()?;
+            self.count_series()?;
+            self.advance(&have)?;
+            out.push(labels);
+        }
+        Ok(out)
+    }
+
+    fn count_series(&mut self) -> Result<(), SelectError> {
+        self.series += 1;
+        match self.limits.series {
+            Some(limit) if self.series > limit => Err(SelectError::Limit { what: "series", limit }),
+            _ => Ok(()),
+        }
+    }
+
+    fn decode(&mut self, piece: &Piece, into: &mut SampleColumns) -> Result<(), SelectError> {
+        let (min, max) = piece.range();
+        if min > self.end || max < self.start {
+            return Ok(());
+        }
+        let mut samples = piece.samples();
+        let bad = |_| SelectError::Corrupt("a chunk does not decode".to_owned());
+        // A flush that a crash undid may leave samples both in a block and in the head.
+        let mut last = into.times.last().copied();
+        let mut count = 0usize;
+        while let Some((at, start, value)) = samples.next().map_err(bad)? {
+            count += 1;
+            if count.is_multiple_of(STRIDE) {
+                self.cancel.check()?;
+            }
+            if at > self.end {
+                break;
+            }
+            if at < self.start || last.is_some_and(|l| at <= l) {
+                continue;
+            }
+            last = Some(at);
+            match value {
+                Value::Float(v) if start.is_none() && into.starts.is_empty() => {
+                    into.times.push(at);
+                    into.values.push(v);
+                }
+                value => into.push(at, value, start),
+            }
+        }
+        Ok(())
+    }
+}
+
+impl SeriesStream for Stream {
+    fn next(&mut self, into: &mut SampleColumns) -> Result<Option<(SeriesRef, Labels)>, SelectError> {
+        loop {
+            into.clear();
+            self.cancel.check()?;
+            let Some((labels, have)) = self.next_sources() else { return Ok(None) };
+            let mut id = None;
+            for i in &have {
+                let (head_id, pieces) = self.sources[*i].chunks()?;
+                id = id.or(head_id);
+                for p in &pieces {
+                    self.decode(p, into)?;
+                }
+            }
+            self.advance(&have)?;
+            if into.is_empty() {
+                continue;
+            }
+            self.count_series()?;
+            self.samples += into.len();
+            if let Some(limit) = self.limits.samples
+                && self.samples > limit
+            {
+                return Err(SelectError::Limit { what: "samples", limit });
+            }
+            // The head's numbers stay below 2^63; a series that lives in blocks only is known by its hash.
+            let number = id.unwrap_or_else(|| labels.stable_hash() | 1 << 63);
+            return Ok(Some((SeriesRef(number), labels)));
+        }
+    }
+}
+
+impl Piece {
+    pub(crate) fn samples(&self) -> Samples<'_> {
+        match self {
+            Piece::Sealed(c) => c.samples(),
+            Piece::Open(c) => c.samples(),
+        }
+    }
+
+    pub(crate) fn count(&self) -> u16 {
+        match self {
+            Piece::Sealed(c) => Chunk::count(c),
+            Piece::Open(c) => c.count(),
+        }
+    }
+}
+
+/// The head's part of a select.
+pub(crate) fn take_matching(head: &Head, request: &SelectRequest<'_>) -> Result<Vec<Taken>, SelectError> {
+    let ids = find(head, request.matchers)?;
+    let mut out = Vec::new();
+    for (i, id) in ids.into_iter().enumerate() {
+        if i.is_multiple_of(STRIDE) {
+            request.cancel.check()?;
+        }
+        out.extend(head.take(id, request.start, request.end));
+        if let Some(limit) = request.limits.series
+            && out.len() > limit
+        {
+            return Err(SelectError::Limit { what: "series", limit });
+        }
+    }
+    Ok(out)
+}
+
+/// Label sets of the head's part.
+pub(crate) fn labels_matching(
+    head: &Head,
+    request: &SelectRequest<'_>,
+) -> Result<BTreeSet<Labels>, SelectError> {
+    let ids = find(head, request.matchers)?;
+    Ok(ids.into_iter().filter_map(|id| head.labels_within(id, request.start, request.end).cloned()).collect())
+}

@@ -1,0 +1,103 @@
+//! The reading side of the store.
+
+use super::{Inner, Tsdb, lock};
+use crate::{
+    block::{Block, BlockIndex},
+    head::Head,
+    select::{Stream, labels_matching, take_matching},
+};
+use model::{Labels, Select, SelectError, SelectRequest, SeriesStream};
+use std::{collections::BTreeSet, sync::Arc};
+
+type Indexed = Vec<(Arc<Block>, Arc<BlockIndex>)>;
+
+impl Inner {
+    /// Calls `look` with the head, and returns what it gave with the blocks of the same moment that reach into
+    /// the range.
+    fn moment<T>(
+        &self,
+        request: &SelectRequest<'_>,
+        look: impl FnOnce(&Head) -> Result<T, SelectError>,
+    ) -> Result<(Indexed, T), SelectError> {
+        let (taken, blocks) = {
+            let head = self.head();
+            let blocks = lock(&self.blocks);
+            let within = blocks.iter().filter(|b| b.overlaps(request.start, request.end));
+            let within: Vec<Arc<Block>> = within.cloned().collect();
+            drop(blocks);
+            (look(&head)?, within)
+        };
+        let mut indexed = Vec::new();
+        for block in blocks {
+            request.cancel.check()?;
+            let index = self.index(&block)?;
+            indexed.push((block, index));
+        }
+        Ok((indexed, taken))
+    }
+
+    fn index(&self, block: &Block) -> Result<Arc<BlockIndex>, SelectError> {
+        {
+            let mut cached = lock(&self.indexes);
+            if let Some(i) = cached.iter().position(|(path, _)| *path == block.path) {
+                let entry = cached.remove(i);
+                let index = Arc::clone(&entry.1);
+                cached.push(entry);
+                return Ok(index);
+            }
+        }
+        let index = Arc::new(block.load_index()?);
+        let mut cached = lock(&self.indexes);
+        cached.push((block.path.clone(), Arc::clone(&index)));
+        let mut total: usize = cached.iter().map(|(_, i)| i.size()).sum();
+        while total > self.config.index_cache_bytes && cached.len() > 1 {
+            total -= cached.remove(0).1.size();
+        }
+        Ok(index)
+    }
+}
+
+impl Select for Tsdb {
+    fn select<'a>(&'a self, request: &SelectRequest<'_>) -> Result<Box<dyn SeriesStream + 'a>, SelectError> {
+        let (blocks, head) = self.0.moment(request, |head| take_matching(head, request))?;
+        Ok(Box::new(Stream::new(request, blocks, head)?))
+    }
+
+    fn series(&self, request: &SelectRequest<'_>) -> Result<Vec<Labels>, SelectError> {
+        let (blocks, mut found) = self.0.moment(request, |head| labels_matching(head, request))?;
+        found.extend(Stream::new(request, blocks, Vec::new())?.all_labels()?);
+        match request.limits.series {
+            Some(limit) if found.len() > limit => Err(SelectError::Limit { what: "series", limit }),
+            _ => Ok(found.into_iter().collect()),
+        }
+    }
+
+    fn label_names(&self, request: &SelectRequest<'_>) -> Result<Vec<String>, SelectError> {
+        let mut names = BTreeSet::new();
+        for labels in self.series(request)? {
+            for l in labels.iter() {
+                if !names.contains(&*l.name) {
+                    names.insert(l.name.to_string());
+                }
+            }
+        }
+        Ok(names.into_iter().collect())
+    }
+
+    fn label_values(&self, name: &str, request: &SelectRequest<'_>) -> Result<Vec<String>, SelectError> {
+        let mut values = BTreeSet::new();
+        if request.matchers.is_empty() {
+            let (blocks, head) = self
+                .0
+                .moment(request, |head| Ok(head.values(name).map(|v| v.to_string()).collect::<Vec<_>>()))?;
+            values.extend(head);
+            for (_, index) in blocks {
+                values.extend(index.values(name)?);
+            }
+        } else {
+            let all = self.series(request)?;
+            values.extend(all.iter().filter_map(|l| l.get(name)).map(str::to_owned));
+        }
+        Ok(values.into_iter().collect())
+    }
+}
