@@ -45,7 +45,7 @@ pub struct EngineConfig {
     pub experimental: bool,
     /// Whether metric names are dropped at the end of the query only, so that `by (__name__)` still sees them.
     pub delayed_name_removal: bool,
-    /// Whether `rate`, `increase`, `irate` and `resets` take start times into account.
+    /// Whether `rate`, `increase`, `irate`, `resets` and `start_timestamp` take start times into account.
     pub start_times: bool,
     /// Whether the label `__type__` tells counters from other metrics, rather than the name's ending.
     pub type_labels: bool,

@@ -305,10 +305,10 @@ impl Evaluator<'_> {
         self.without_name(columns).map(Evaluated::Vector)
     }
 
-    /// When the sample's counting began; only selectors know it.
+    /// When the sample's counting began; only selectors know it, and only if start times are looked at.
     fn start_timestamp(&mut self, call: &Call, grid: &Grid) -> Result<Evaluated, EvalError> {
         let columns = match &call.args[0].unparen().kind {
-            ExprKind::Selector(s) if s.range.is_none() && s.extent.is_none() => {
+            ExprKind::Selector(s) if s.range.is_none() && s.extent.is_none() && self.config.start_times => {
                 self.instant_field(s, call.args[0].span, grid, Field::Start)?
             }
             _ => {

@@ -115,8 +115,8 @@ fn factor(w: &Window<'_>, times: &[i64], from: Option<i64>, zero: Option<f64>, p
     let (first, last) = (times[0], times[times.len() - 1]);
     let begin = from.unwrap_or(first);
     let sampled = seconds(last - begin);
-    let gaps = times.len() - 1 + usize::from(from.is_some());
-    let average = sampled / gaps as f64;
+    // How far apart samples are, only samples can tell; a single one does not reach beyond itself.
+    let average = seconds(last - first) / times.len().saturating_sub(1).max(1) as f64;
     let threshold = average * 1.1;
     let mut to_start = if from.is_some() { 0.0 } else { seconds(begin - w.start) };
     if to_start >= threshold {
@@ -126,10 +126,7 @@ fn factor(w: &Window<'_>, times: &[i64], from: Option<i64>, zero: Option<f64>, p
         to_start = to_start.min(sampled * part);
     }
     let mut to_end = seconds(w.end - last);
-    if times.len() == 1 {
-        // The distance between samples is not known.
-        to_end = 0.0;
-    } else if to_end >= threshold {
+    if to_end >= threshold {
         to_end = average / 2.0;
     }
     let factor = (sampled + to_start + to_end) / sampled;
