@@ -12,6 +12,7 @@ pub mod files;
 pub mod http;
 pub mod metrics;
 pub mod problem;
+pub mod program;
 pub mod secret;
 pub mod settings;
 pub mod tasks;
