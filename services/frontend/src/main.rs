@@ -1,3 +1,14 @@
-//! The frontend binary.
+//! The frontend service as a program of its own.
 
-fn main() {}
+use kit::settings::Settings;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    frontend::PROGRAM.main(
+        frontend::VERSION,
+        Settings::from_env(),
+        frontend::Config::from_settings,
+        |c| &c.place,
+        frontend::start,
+    )
+}

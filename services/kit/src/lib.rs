@@ -8,9 +8,11 @@
 pub mod boot;
 pub mod client;
 pub mod clock;
+pub mod files;
 pub mod http;
 pub mod metrics;
 pub mod problem;
+pub mod program;
 pub mod secret;
 pub mod settings;
 pub mod tasks;

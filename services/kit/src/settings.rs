@@ -28,6 +28,8 @@ pub const NAMES: &[(&str, &str, &str)] = &[
     ("NOTIFY_SERVICE_URL", "", "base address of notify"),
     ("FRONTEND_SERVICE_URL", "", "base address of frontend"),
     ("MONITORING_SERVICE_URL", "", "base address of Vigie"),
+    ("NEXT_PUBLIC_AUTH_SERVICE_URL", "", "base address of auth, where AUTH_SERVICE_URL is not set"),
+    ("NEXT_PUBLIC_AI_SERVICE_URL", "", "base address of ai, where AI_SERVICE_URL is not set"),
     ("FRONTEND_URL", "", "the public address of the frontend"),
     ("MONGODB_URI", "", "MongoDB; unset: embedded SQLite"),
     ("REDIS_HOST", "", "Redis; unset: the embedded twin"),

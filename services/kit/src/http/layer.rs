@@ -56,7 +56,9 @@ pub(super) async fn around(ctx: Arc<Around>, mut request: Request, next: Next) -
         .and_then(|v| v.to_str().ok())
         .filter(|v| (1..=64).contains(&v.len()) && v.bytes().all(|b| b.is_ascii_graphic()))
         .map_or_else(|| uuid::Uuid::now_v7().to_string(), str::to_owned);
+    // A root of its own: the connection's task runs in its service's span, which would make one trace of all.
     let span = tracing::info_span!(
+        parent: None,
         "request",
         otel.name = format!("{method} {shown_route}"),
         otel.kind = "server",

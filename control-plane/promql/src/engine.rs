@@ -1,0 +1,217 @@
+//! Evaluating expressions: the engine, its limits and its errors.
+//!
+//! An expression is evaluated for all steps of a query at once: every series is a column with one place per step
+//! (`column::Column`), a selector decodes each series once and slides over the steps, and operators work on whole
+//! columns. An instant query is a range of one step. Subqueries evaluate their inside on a grid of their own.
+
+mod aggregate;
+mod binary;
+mod call;
+mod classic;
+mod column;
+pub(crate) mod date;
+mod elements;
+mod eval;
+mod histograms;
+mod info;
+mod labels;
+mod over_time;
+mod range;
+mod rate;
+mod select;
+mod sum;
+#[cfg(test)]
+mod tests;
+
+use crate::{
+    ast::{Expr, ExprKind, ValueType},
+    value::{InstantSample, QueryResult, QueryValue, RangeSeries},
+};
+use column::{Column, Grid};
+use eval::{Evaluated, Evaluator};
+pub(crate) use histograms::is_reset;
+use model::{Cancel, CancelReason, Select, SelectError, Timestamp, Value};
+
+/// What the engine may do, and how.
+#[derive(Debug, Clone)]
+pub struct EngineConfig {
+    /// How far an instant selector looks back, in milliseconds.
+    pub lookback: i64,
+    /// How many samples a query may hold at one time.
+    pub max_samples: usize,
+    /// How many steps a range query may have.
+    pub max_steps: usize,
+    /// Whether experimental functions, aggregations, fill modifiers and extended selectors are allowed.
+    pub experimental: bool,
+    /// Whether metric names are dropped at the end of the query only, so that `by (__name__)` still sees them.
+    pub delayed_name_removal: bool,
+    /// Whether `rate`, `increase`, `irate`, `resets` and `start_timestamp` take start times into account.
+    pub start_times: bool,
+    /// Whether the label `__type__` tells counters from other metrics, rather than the name's ending.
+    pub type_labels: bool,
+    /// The step of subqueries that name none, in milliseconds.
+    pub subquery_step: i64,
+}
+
+impl Default for EngineConfig {
+    fn default() -> Self {
+        EngineConfig {
+            lookback: 300_000,
+            max_samples: 50_000_000,
+            max_steps: 11_000,
+            experimental: false,
+            delayed_name_removal: false,
+            start_times: false,
+            type_labels: false,
+            subquery_step: 60_000,
+        }
+    }
+}
+
+/// Why a query has no result. The variants are what Prometheus's HTTP API tells apart.
+#[derive(Debug, thiserror::Error)]
+pub enum EvalError {
+    /// The query itself is wrong (`bad_data`).
+    #[error("{0}")]
+    BadData(String),
+    /// The data do not allow what the query asks (`execution`).
+    #[error("{0}")]
+    Execution(String),
+    /// The caller or the server gave up (`canceled`).
+    #[error("query was canceled in expression evaluation")]
+    Cancelled,
+    /// It took too long (`timeout`).
+    #[error("query timed out in expression evaluation")]
+    Timeout,
+    /// It needs more samples than allowed (`execution`).
+    #[error("query processing would load too many samples into memory in query execution: the limit is {0}")]
+    TooManySamples(usize),
+    /// The store failed (`internal`).
+    #[error("reading series failed")]
+    Store(#[source] SelectError),
+}
+
+impl From<SelectError> for EvalError {
+    fn from(e: SelectError) -> Self {
+        match e {
+            SelectError::Cancelled(CancelReason::Deadline) => EvalError::Timeout,
+            SelectError::Cancelled(_) => EvalError::Cancelled,
+            SelectError::Limit { what: "samples", limit } => EvalError::TooManySamples(limit),
+            e @ SelectError::Limit { .. } => EvalError::Execution(e.to_string()),
+            e => EvalError::Store(e),
+        }
+    }
+}
+
+/// Evaluates expressions. Cheap to make, without state of its own.
+#[derive(Debug, Clone, Default)]
+pub struct Engine {
+    config: EngineConfig,
+}
+
+impl Engine {
+    pub fn new(config: EngineConfig) -> Self {
+        Engine { config }
+    }
+
+    pub fn config(&self) -> &EngineConfig {
+        &self.config
+    }
+
+    /// The value of `expr` at one time. Blocking, and stops when `cancel` says so.
+    pub fn instant(
+        &self,
+        select: &dyn Select,
+        expr: &Expr,
+        at: Timestamp,
+        cancel: &Cancel,
+    ) -> Result<QueryResult, EvalError> {
+        let grid = Grid { start: at, step: 0, len: 1 };
+        let mut evaluator = Evaluator::new(&self.config, select, cancel, grid, 0)?;
+        evaluator.admit(expr)?;
+        let value = match &expr.unparen().kind {
+            ExprKind::Selector(s) if s.range.is_some() => QueryValue::Matrix(evaluator.raw_matrix(s, &grid)?),
+            ExprKind::Subquery(s) => {
+                let (columns, grid) = evaluator.subquery(s, &grid)?;
+                let columns = evaluator.finish(columns)?;
+                QueryValue::Matrix(matrix(columns, &grid))
+            }
+            _ => match evaluator.eval(expr, &grid)? {
+                Evaluated::Scalar(values) => {
+                    QueryValue::Scalar { at, value: values.first().copied().unwrap_or(f64::NAN) }
+                }
+                Evaluated::Text(value) => QueryValue::String { at, value },
+                Evaluated::Vector(columns) => {
+                    let columns = evaluator.finish(columns)?;
+                    let sample =
+                        |c: Column| c.get(0).map(|value| InstantSample { labels: c.labels, at, value });
+                    QueryValue::Vector(columns.into_iter().filter_map(sample).collect())
+                }
+            },
+        };
+        Ok(QueryResult { value, annotations: evaluator.annotations, stats: evaluator.stats })
+    }
+
+    /// The values of `expr` at `start`, `start + step`, ... up to `end`, all in milliseconds. The expression
+    /// must be a scalar or an instant vector. Blocking, and stops when `cancel` says so.
+    pub fn range(
+        &self,
+        select: &dyn Select,
+        expr: &Expr,
+        start: Timestamp,
+        end: Timestamp,
+        step: i64,
+        cancel: &Cancel,
+    ) -> Result<QueryResult, EvalError> {
+        let bad = |message: String| Err(EvalError::BadData(message));
+        if step <= 0 {
+            return bad(
+                "zero or negative query resolution step widths are not accepted: try a positive duration"
+                    .to_owned(),
+            );
+        }
+        if end < start {
+            return bad("end timestamp must not be before start time".to_owned());
+        }
+        let t = expr.value_type();
+        if !matches!(t, ValueType::Scalar | ValueType::Vector) {
+            return bad(format!(
+                "invalid expression type {:?} for range query, must be Scalar or instant Vector",
+                t.as_str()
+            ));
+        }
+        let span = end.checked_sub(start).unwrap_or(i64::MAX);
+        let len = usize::try_from(span / step).unwrap_or(usize::MAX).saturating_add(1);
+        if len > self.config.max_steps {
+            return bad(format!(
+                "exceeded maximum resolution of {} points per timeseries: try a larger step",
+                self.config.max_steps
+            ));
+        }
+        let grid = Grid { start, step, len };
+        let mut evaluator = Evaluator::new(&self.config, select, cancel, grid, span)?;
+        evaluator.admit(expr)?;
+        let columns = match evaluator.eval(expr, &grid)? {
+            Evaluated::Scalar(values) => vec![Column::scalar(values)],
+            Evaluated::Vector(columns) => evaluator.finish(columns)?,
+            Evaluated::Text(_) => Vec::new(),
+        };
+        let value = QueryValue::Matrix(matrix(columns, &grid));
+        Ok(QueryResult { value, annotations: evaluator.annotations, stats: evaluator.stats })
+    }
+}
+
+/// Columns as series of points, without the empty ones, sorted by labels.
+fn matrix(columns: Vec<Column>, grid: &Grid) -> Vec<RangeSeries> {
+    let mut out: Vec<RangeSeries> = columns
+        .into_iter()
+        .map(|c| {
+            let points: Vec<(Timestamp, Value)> =
+                (0..grid.len).filter_map(|i| Some((grid.time(i), c.get(i)?))).collect();
+            RangeSeries { labels: c.labels, points }
+        })
+        .filter(|s| !s.points.is_empty())
+        .collect();
+    out.sort_by(|a, b| a.labels.cmp(&b.labels));
+    out
+}

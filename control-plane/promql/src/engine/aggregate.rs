@@ -1,0 +1,486 @@
+//! Aggregations: many series to one per group, or to a few of each group.
+
+use super::{
+    EvalError,
+    column::{ABSENT, Column, Grid},
+    eval::{Evaluator, execution},
+    histograms,
+    sum::{self, Mean, Sum},
+};
+use crate::{
+    ast::{Aggregate, AggregateOp, Expr, ExprKind},
+    error::Span,
+    histogram,
+    value::Annotations,
+};
+use model::{CounterReset, Hints, Histogram, Labels, Value, labels::METRIC_NAME};
+use std::{cmp::Ordering, collections::HashMap, sync::Arc};
+
+fn group_labels(a: &Aggregate, labels: &Labels) -> Labels {
+    if a.without {
+        let mut edit = labels.edit();
+        edit.retain(|l| &*l.name != METRIC_NAME && !a.grouping.iter().any(|n| **n == *l.name));
+        edit.build()
+    } else {
+        labels.keep(&a.grouping)
+    }
+}
+
+/// Which group each column belongs to, and the groups' labels, in the order in which they come up.
+struct Groups {
+    of: Vec<usize>,
+    labels: Vec<Labels>,
+}
+
+impl Groups {
+    fn new(a: &Aggregate, columns: &[Column]) -> Self {
+        let mut index: HashMap<Labels, usize> = HashMap::new();
+        let mut labels = Vec::new();
+        let of = columns
+            .iter()
+            .map(|c| {
+                *index.entry(group_labels(a, &c.labels)).or_insert_with_key(|key| {
+                    labels.push(key.clone());
+                    labels.len() - 1
+                })
+            })
+            .collect();
+        Groups { of, labels }
+    }
+}
+
+impl Evaluator<'_> {
+    pub(crate) fn aggregate(
+        &mut self,
+        expr: &Expr,
+        a: &Aggregate,
+        grid: &Grid,
+    ) -> Result<Vec<Column>, EvalError> {
+        let (numbers, text) = match (&a.param, a.op) {
+            (Some(param), AggregateOp::CountValues) => (Vec::new(), self.eval_text(param, grid)?),
+            (Some(param), _) => (self.eval_scalar(param, grid)?, String::new()),
+            (None, _) => (Vec::new(), String::new()),
+        };
+        if matches!(a.expr.unparen().kind, ExprKind::Selector(_)) {
+            let func = a.op.as_str().to_owned();
+            self.around =
+                Some(Hints { func, grouping: a.grouping.clone(), by: !a.without, ..Hints::default() });
+        }
+        let columns = self.eval_vector(&a.expr, grid)?;
+        let param_span = a.param.as_ref().map_or(expr.span, |p| p.span);
+        match a.op {
+            AggregateOp::Topk | AggregateOp::Bottomk => self.extremes(expr, a, columns, &numbers, grid),
+            AggregateOp::Limitk => self.limit(a, columns, &numbers, grid),
+            AggregateOp::LimitRatio => self.ratio(columns, &numbers, param_span, grid),
+            AggregateOp::CountValues => self.count_values(a, &text, &columns, grid),
+            AggregateOp::Quantile => self.quantiles(a, &columns, &numbers, param_span, grid),
+            _ => self.fold(a, &columns, grid),
+        }
+    }
+
+    /// Aggregations that need one accumulator per group and step.
+    fn fold(&mut self, a: &Aggregate, columns: &[Column], grid: &Grid) -> Result<Vec<Column>, EvalError> {
+        let groups = Groups::new(a, columns);
+        self.hold(groups.labels.len().saturating_mul(grid.len))?;
+        let mut accumulators: Vec<Vec<Accumulator>> =
+            groups.labels.iter().map(|_| vec![Accumulator::default(); grid.len]).collect();
+        let mut drop_name = vec![false; groups.labels.len()];
+        let span = a.expr.span;
+        for (c, g) in columns.iter().zip(&groups.of) {
+            self.cancel.check()?;
+            drop_name[*g] |= c.drop_name;
+            for (i, acc) in accumulators[*g].iter_mut().enumerate() {
+                if let Some(v) = c.float(i) {
+                    acc.float(a.op, v);
+                } else if let Some(h) = c.histogram(i) {
+                    acc.histogram(a.op, h, c.labels.metric_name(), span, &mut self.annotations);
+                }
+            }
+        }
+        let mut out = Vec::with_capacity(groups.labels.len());
+        for ((labels, steps), drop_name) in groups.labels.into_iter().zip(accumulators).zip(drop_name) {
+            let mut column = Column::empty(labels, drop_name, grid.len);
+            for (i, acc) in steps.into_iter().enumerate() {
+                if let Some(value) = acc.result(a.op, span, &mut self.annotations) {
+                    column.set(i, value);
+                }
+            }
+            if !column.is_empty() {
+                out.push(column);
+            }
+        }
+        Ok(out)
+    }
+
+    fn quantiles(
+        &mut self,
+        a: &Aggregate,
+        columns: &[Column],
+        q: &[f64],
+        param: Span,
+        grid: &Grid,
+    ) -> Result<Vec<Column>, EvalError> {
+        let groups = Groups::new(a, columns);
+        let mut members: Vec<Vec<usize>> = vec![Vec::new(); groups.labels.len()];
+        for (i, g) in groups.of.iter().enumerate() {
+            members[*g].push(i);
+        }
+        for q in q {
+            histograms::check_quantile(*q, param, &mut self.annotations);
+        }
+        let mut out = Vec::new();
+        let mut values = Vec::new();
+        for (labels, members) in groups.labels.into_iter().zip(members) {
+            self.cancel.check()?;
+            let drop_name = members.iter().any(|m| columns[*m].drop_name);
+            let mut column = Column::empty(labels, drop_name, grid.len);
+            for (i, q) in q.iter().enumerate() {
+                values.clear();
+                values.extend(members.iter().filter_map(|m| columns[*m].float(i)));
+                if members.iter().any(|m| columns[*m].histogram(i).is_some()) {
+                    self.annotations.info(a.expr.span, "ignored histogram in quantile aggregation");
+                }
+                if !values.is_empty() {
+                    column.values[i] = sum::quantile(*q, &mut values);
+                }
+            }
+            if !column.is_empty() {
+                out.push(column);
+            }
+        }
+        Ok(out)
+    }
+
+    /// `topk` and `bottomk`.
+    fn extremes(
+        &mut self,
+        expr: &Expr,
+        a: &Aggregate,
+        mut columns: Vec<Column>,
+        k: &[f64],
+        grid: &Grid,
+    ) -> Result<Vec<Column>, EvalError> {
+        check_k(k)?;
+        let groups = Groups::new(a, &columns);
+        let top = a.op == AggregateOp::Topk;
+        let mut order = Vec::new();
+        let mut candidates: Vec<Vec<(f64, usize)>> = vec![Vec::new(); groups.labels.len()];
+        for (i, k) in k.iter().enumerate() {
+            self.cancel.check()?;
+            candidates.iter_mut().for_each(Vec::clear);
+            for (c, column) in columns.iter().enumerate() {
+                if let Some(v) = column.float(i) {
+                    candidates[groups.of[c]].push((v, c));
+                } else if column.histogram(i).is_some() {
+                    let message = format!("ignored histogram in {} aggregation", a.op.as_str());
+                    self.annotations.info(expr.span, message);
+                }
+            }
+            let k = whole(*k);
+            for list in &mut candidates {
+                // Stable, so that of equal values the first come first; NaN comes last either way.
+                list.sort_by(|(x, _), (y, _)| {
+                    let ascending = x.partial_cmp(y).unwrap_or_else(|| x.is_nan().cmp(&y.is_nan()));
+                    let nan = x.is_nan() || y.is_nan();
+                    if top && !nan { ascending.reverse() } else { ascending }
+                });
+                for (_, c) in list.iter().skip(k) {
+                    columns[*c].values[i] = ABSENT;
+                }
+                if grid.len == 1 {
+                    order.extend(list.iter().take(k).map(|(_, c)| *c));
+                }
+            }
+        }
+        columns.iter_mut().for_each(|c| c.histograms = Vec::new());
+        if grid.len > 1 {
+            columns.retain(|c| !c.is_empty());
+            return Ok(columns);
+        }
+        // An instant query shows them in their order.
+        let mut slots: Vec<Option<Column>> = columns.into_iter().map(Some).collect();
+        Ok(order.into_iter().filter_map(|c| slots[c].take()).collect())
+    }
+
+    /// `limitk`: the first k series of each group that have a value.
+    fn limit(
+        &mut self,
+        a: &Aggregate,
+        mut columns: Vec<Column>,
+        k: &[f64],
+        grid: &Grid,
+    ) -> Result<Vec<Column>, EvalError> {
+        check_k(k)?;
+        let groups = Groups::new(a, &columns);
+        let mut taken = vec![0; groups.labels.len() * grid.len];
+        for (c, g) in columns.iter_mut().zip(&groups.of) {
+            for (i, k) in k.iter().enumerate() {
+                if !c.present(i) {
+                    continue;
+                }
+                let taken = &mut taken[g * grid.len + i];
+                if *taken >= whole(*k) {
+                    c.clear(i);
+                } else {
+                    *taken += 1;
+                }
+            }
+        }
+        columns.retain(|c| !c.is_empty());
+        Ok(columns)
+    }
+
+    /// `limit_ratio`: the part of all series whose labels hash below the ratio, or above it if it is negative.
+    fn ratio(
+        &mut self,
+        mut columns: Vec<Column>,
+        ratios: &[f64],
+        param: Span,
+        grid: &Grid,
+    ) -> Result<Vec<Column>, EvalError> {
+        let mut capped = Vec::with_capacity(grid.len);
+        for r in ratios {
+            if r.is_nan() {
+                return execution("Ratio value is NaN");
+            }
+            let to = r.clamp(-1.0, 1.0);
+            if to != *r {
+                let message = format!("ratio value should be between -1 and 1, got {r}, capping to {to}");
+                self.annotations.warn(param, message);
+            }
+            capped.push(to);
+        }
+        for c in &mut columns {
+            let place = unit_hash(&c.labels);
+            for (i, r) in capped.iter().enumerate() {
+                let inside = if *r >= 0.0 { place < *r } else { place >= 1.0 + r };
+                if !inside {
+                    c.clear(i);
+                }
+            }
+        }
+        columns.retain(|c| !c.is_empty());
+        Ok(columns)
+    }
+
+    fn count_values(
+        &mut self,
+        a: &Aggregate,
+        label: &str,
+        columns: &[Column],
+        grid: &Grid,
+    ) -> Result<Vec<Column>, EvalError> {
+        if label.is_empty() {
+            return execution(format!("invalid label name {label:?}"));
+        }
+        // The value's label groups as if it had been named.
+        let mut with_label = a.clone();
+        if !a.without {
+            with_label.grouping.push(label.to_owned());
+        }
+        let mut index: HashMap<Labels, usize> = HashMap::new();
+        let mut out: Vec<Column> = Vec::new();
+        for c in columns {
+            self.cancel.check()?;
+            for i in 0..grid.len {
+                let text = match c.get(i) {
+                    None => continue,
+                    Some(Value::Float(v)) => plain(v),
+                    Some(Value::Histogram(h)) => histograms::text(&h),
+                };
+                let labels = group_labels(&with_label, &c.labels.with(label, text));
+                let target = match index.get(&labels) {
+                    Some(target) => *target,
+                    None => {
+                        self.hold(grid.len)?;
+                        index.insert(labels.clone(), out.len());
+                        out.push(Column::empty(labels, false, grid.len));
+                        out.len() - 1
+                    }
+                };
+                let count = out[target].float(i).unwrap_or(0.0);
+                out[target].values[i] = count + 1.0;
+            }
+        }
+        Ok(out)
+    }
+}
+
+fn check_k(k: &[f64]) -> Result<(), EvalError> {
+    for k in k {
+        if k.is_nan() {
+            return execution("Parameter value is NaN");
+        }
+        if *k <= -9.223_372_036_854_776e18 {
+            return execution(format!("Scalar value {k} underflows int64"));
+        }
+        if *k >= 9.223_372_036_854_775e18 {
+            return execution(format!("Scalar value {k} overflows int64"));
+        }
+    }
+    Ok(())
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "casts of floats saturate")]
+fn whole(k: f64) -> usize {
+    k.max(0.0) as usize
+}
+
+/// A number's digits without exponent, as it stands in a label.
+fn plain(v: f64) -> String {
+    match v {
+        v if v.is_nan() => "NaN".to_owned(),
+        v if v.is_infinite() => if v > 0.0 { "+Inf" } else { "-Inf" }.to_owned(),
+        v => format!("{v}"),
+    }
+}
+
+/// The labels' place between 0 and 1, the same in every process. The hash is mixed once more, because its high
+/// bits vary little between similar labels.
+#[expect(clippy::cast_precision_loss, reason = "only the order of magnitude counts")]
+fn unit_hash(labels: &Labels) -> f64 {
+    let mut h = labels.stable_hash();
+    h = (h ^ (h >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
+    h = (h ^ (h >> 33)).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
+    (h ^ (h >> 33)) as f64 / u64::MAX as f64
+}
+
+/// One group at one step.
+#[derive(Debug, Clone, Default)]
+struct Accumulator {
+    floats: u32,
+    count: f64,
+    sum: Sum,
+    mean: Option<Mean>,
+    /// Welford's mean and squares, or the extreme value so far.
+    value: f64,
+    squares: f64,
+    histogram: Option<Box<Totals>>,
+}
+
+/// Histograms aggregated so far.
+#[derive(Debug, Clone, Default)]
+struct Totals {
+    total: histogram::Total,
+    /// Whether they turned out not to combine.
+    incompatible: bool,
+    reset: bool,
+    not_reset: bool,
+}
+
+impl Accumulator {
+    fn float(&mut self, op: AggregateOp, v: f64) {
+        let first = self.floats == 0;
+        self.floats += 1;
+        self.count += 1.0;
+        match op {
+            AggregateOp::Sum => {
+                if first {
+                    self.sum = Sum::of(v);
+                } else {
+                    self.sum.add(v);
+                }
+            }
+            AggregateOp::Avg => match &mut self.mean {
+                None => self.mean = Some(Mean::of(v)),
+                Some(mean) => mean.add(v),
+            },
+            AggregateOp::Max if first || v > self.value || self.value.is_nan() => self.value = v,
+            AggregateOp::Min if first || v < self.value || self.value.is_nan() => self.value = v,
+            AggregateOp::Stddev | AggregateOp::Stdvar => {
+                if first {
+                    self.value = v;
+                    self.squares = if v.is_finite() { 0.0 } else { f64::NAN };
+                } else {
+                    let delta = v - self.value;
+                    self.value += delta / f64::from(self.floats);
+                    self.squares += delta * (v - self.value);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn histogram(
+        &mut self,
+        op: AggregateOp,
+        h: &Arc<Histogram>,
+        name: &str,
+        span: Span,
+        annotations: &mut Annotations,
+    ) {
+        match op {
+            AggregateOp::Count | AggregateOp::Group => self.count += 1.0,
+            AggregateOp::Sum | AggregateOp::Avg => {
+                let totals = self.histogram.get_or_insert_default();
+                totals.add(h, name, span, annotations);
+            }
+            op => {
+                annotations.info(span, format!("ignored histogram in {} aggregation", op.as_str()));
+            }
+        }
+    }
+
+    fn result(self, op: AggregateOp, span: Span, annotations: &mut Annotations) -> Option<Value> {
+        if let Some(totals) = self.histogram {
+            if self.floats > 0 {
+                annotations.warn(span, "encountered a mix of histograms and floats for aggregation");
+                return None;
+            }
+            if totals.reset && totals.not_reset {
+                annotations.warn(span, "conflicting counter resets during histogram aggregation");
+            }
+            return totals.result(op, span, annotations).map(|h| Value::Histogram(Arc::new(h)));
+        }
+        let float = match op {
+            AggregateOp::Count if self.count > 0.0 => self.count,
+            AggregateOp::Group if self.count > 0.0 => 1.0,
+            _ if self.floats == 0 => return None,
+            AggregateOp::Sum => self.sum.sum + self.sum.compensation,
+            AggregateOp::Avg => self.mean?.total(),
+            AggregateOp::Max | AggregateOp::Min => self.value,
+            AggregateOp::Stdvar => self.squares / f64::from(self.floats),
+            AggregateOp::Stddev => (self.squares / f64::from(self.floats)).sqrt(),
+            _ => return None,
+        };
+        Some(Value::Float(float))
+    }
+}
+
+impl Totals {
+    fn add(&mut self, h: &Histogram, name: &str, span: Span, annotations: &mut Annotations) {
+        if self.incompatible {
+            return;
+        }
+        self.reset |= h.reset == CounterReset::Reset;
+        self.not_reset |= h.reset == CounterReset::NotReset;
+        if self.total.add(h).is_err() {
+            histograms::warn_mixed_schemas(name, span, annotations);
+            self.incompatible = true;
+        }
+    }
+
+    fn result(&self, op: AggregateOp, span: Span, annotations: &mut Annotations) -> Option<Histogram> {
+        if self.total.reconciled() {
+            annotations.info(span, "mismatched custom buckets were reconciled during aggregation");
+        }
+        match op {
+            _ if self.incompatible => None,
+            AggregateOp::Avg => self.total.mean(),
+            _ => self.total.sum(),
+        }
+    }
+}
+
+/// Orders by value for `sort`, with NaN at the end whichever way.
+pub(crate) fn by_value(a: f64, b: f64, descending: bool) -> Ordering {
+    match (a.is_nan(), b.is_nan()) {
+        (true, true) => Ordering::Equal,
+        (true, false) => Ordering::Greater,
+        (false, true) => Ordering::Less,
+        _ => {
+            let ascending = a.partial_cmp(&b).unwrap_or(Ordering::Equal);
+            if descending { ascending.reverse() } else { ascending }
+        }
+    }
+}

@@ -1,0 +1,334 @@
+//! Functions of range vectors: sliding a window over the samples of each series, once for all steps.
+
+use super::{
+    EvalError,
+    column::{Column, Grid},
+    eval::{Evaluated, Evaluator, execution, merge_same_labels},
+    over_time, rate,
+    select::{Samples, Source},
+};
+use crate::{
+    ast::{Call, Expr, ExprKind, Extent, ValueType},
+    error::Span,
+    value::Annotations,
+};
+use model::{Histogram, Labels, Timestamp, Value};
+use std::sync::Arc;
+
+/// Samples of one kind within a window.
+#[derive(Debug)]
+pub(crate) struct Slice<'a, T> {
+    pub(crate) times: &'a [Timestamp],
+    pub(crate) values: &'a [T],
+    /// Start times, 0 for none; empty if no sample has one.
+    pub(crate) starts: &'a [Timestamp],
+}
+
+// By hand: slices can be copied whatever they hold.
+impl<T> Clone for Slice<'_, T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Slice<'_, T> {}
+
+impl<T> Slice<'_, T> {
+    pub(crate) fn len(&self) -> usize {
+        self.times.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.times.is_empty()
+    }
+
+    pub(crate) fn start(&self, i: usize) -> Timestamp {
+        self.starts.get(i).copied().unwrap_or(0)
+    }
+}
+
+/// What a function sees at one step.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Window<'a> {
+    pub(crate) floats: Slice<'a, f64>,
+    pub(crate) histograms: Slice<'a, Arc<Histogram>>,
+    /// When the window begins (exclusive) and ends (inclusive).
+    pub(crate) start: Timestamp,
+    pub(crate) end: Timestamp,
+    /// The step's own time.
+    pub(crate) at: Timestamp,
+    pub(crate) extent: Option<Extent>,
+}
+
+/// What a function may say besides its value.
+#[derive(Debug)]
+pub(crate) struct Notes<'a> {
+    pub(crate) annotations: &'a mut Annotations,
+    pub(crate) labels: &'a Labels,
+    /// The first argument.
+    pub(crate) first: Span,
+    /// All arguments.
+    pub(crate) all: Span,
+}
+
+impl Notes<'_> {
+    pub(crate) fn name(&self) -> &str {
+        self.labels.metric_name()
+    }
+
+    pub(crate) fn mixed(&mut self) {
+        let message = format!("encountered a mix of histograms and floats for metric name {:?}", self.name());
+        self.annotations.warn(self.first, message);
+    }
+
+    pub(crate) fn ignored_histograms(&mut self) {
+        let message = format!(
+            "ignored histograms in a range containing both floats and histograms for metric name {:?}",
+            self.name()
+        );
+        self.annotations.info(self.first, message);
+    }
+}
+
+type Function = fn(&Window<'_>, &[f64], &mut Notes<'_>) -> Result<Option<Value>, EvalError>;
+
+fn function(name: &str) -> Option<Function> {
+    Some(match name {
+        "rate" => rate::rate,
+        "increase" => rate::increase,
+        "delta" => rate::delta,
+        "irate" => rate::irate,
+        "idelta" => rate::idelta,
+        "changes" => rate::changes,
+        "resets" => rate::resets,
+        "deriv" => over_time::deriv,
+        "predict_linear" => over_time::predict_linear,
+        "double_exponential_smoothing" => over_time::double_exponential_smoothing,
+        "avg_over_time" => over_time::avg,
+        "count_over_time" => over_time::count,
+        "first_over_time" => over_time::first,
+        "last_over_time" => over_time::last,
+        "mad_over_time" => over_time::mad,
+        "max_over_time" => over_time::max,
+        "min_over_time" => over_time::min,
+        "sum_over_time" => over_time::sum,
+        "stddev_over_time" => over_time::stddev,
+        "stdvar_over_time" => over_time::stdvar,
+        "quantile_over_time" => over_time::quantile,
+        "present_over_time" | "absent_over_time" => over_time::present,
+        "ts_of_first_over_time" => over_time::time_of_first,
+        "ts_of_last_over_time" => over_time::time_of_last,
+        "ts_of_max_over_time" => over_time::time_of_max,
+        "ts_of_min_over_time" => over_time::time_of_min,
+        _ => return None,
+    })
+}
+
+const ANCHORED_SAFE: [&str; 5] = ["changes", "delta", "increase", "rate", "resets"];
+const SMOOTHED_SAFE: [&str; 3] = ["delta", "increase", "rate"];
+
+/// Windows over one kind of samples, from step to step; both ends only move forward.
+#[derive(Debug, Default)]
+struct Cursor {
+    from: usize,
+    to: usize,
+}
+
+impl Cursor {
+    fn slide(&mut self, times: &[Timestamp], after: Timestamp, until: Timestamp) -> std::ops::Range<usize> {
+        while self.to < times.len() && times[self.to] <= until {
+            self.to += 1;
+        }
+        while self.from < self.to && times[self.from] <= after {
+            self.from += 1;
+        }
+        self.from..self.to
+    }
+}
+
+impl Evaluator<'_> {
+    /// Evaluates a function that takes a range vector.
+    pub(crate) fn range_call(&mut self, call: &Call, grid: &Grid) -> Result<Evaluated, EvalError> {
+        let name = call.function.name;
+        let Some(function) = function(name) else {
+            return execution(format!("function {name:?} is not known to the evaluator"));
+        };
+        let mut scalars: Vec<Vec<f64>> = Vec::new();
+        let mut matrix = None;
+        for arg in &call.args {
+            if arg.value_type() == ValueType::Matrix {
+                matrix = Some(arg.unparen());
+            } else {
+                scalars.push(self.eval_scalar(arg, grid)?);
+            }
+        }
+        let Some(matrix) = matrix else { return execution(format!("{name} needs a range vector")) };
+        let (offset, fixed, range, extent, (before, after), mut source) = match &matrix.kind {
+            ExprKind::Selector(s) => {
+                let range = match &s.range {
+                    Some(range) => self.millis(range, true)?,
+                    None => 0,
+                };
+                let lookback = self.config.lookback;
+                let reach = match s.extent {
+                    None => (0, 0),
+                    Some(Extent::Anchored) => (lookback, 0),
+                    Some(Extent::Smoothed) => (lookback, lookback),
+                };
+                let (word, safe): (_, &[&str]) = match s.extent {
+                    Some(Extent::Smoothed) => ("smoothed", &SMOOTHED_SAFE),
+                    _ => ("anchored", &ANCHORED_SAFE),
+                };
+                if s.extent.is_some() && !safe.contains(&name) {
+                    return execution(format!(
+                        "{word} modifier can only be used with: {} - not with {name}",
+                        safe.join(", ")
+                    ));
+                }
+                let offset = self.offset(s.offset.as_ref())?;
+                let source = self.open(s, grid, (range, reach.0, reach.1), name)?;
+                (offset, self.fixed_time(s.at), range, s.extent, reach, source)
+            }
+            ExprKind::Subquery(s) => {
+                let offset = self.offset(s.offset.as_ref())?;
+                let range = self.millis(&s.range, true)?;
+                let (columns, inner) = self.subquery(s, grid)?;
+                let source = Source::Columns { columns: columns.into_iter(), grid: inner };
+                (offset, self.fixed_time(s.at), range, None, (0, 0), source)
+            }
+            _ => return execution(format!("{name} needs a range vector")),
+        };
+
+        let first = call.args.first().map_or(matrix.span, |a| a.span);
+        let all = call.args.last().map_or(first, |a| first.to(a.span));
+        let keeps_name = matches!(name, "last_over_time" | "first_over_time");
+        let mut samples = Samples::default();
+        let mut args = vec![0.0; scalars.len()];
+        let mut out: Vec<Column> = Vec::new();
+        while let Some((labels, dropped)) = self.next_series(&mut source, &mut samples)? {
+            let mut column = Column::empty(labels.clone(), dropped, grid.len);
+            let (mut floats, mut histograms) = (Cursor::default(), Cursor::default());
+            let mut annotations = std::mem::take(&mut self.annotations);
+            let mut notes = Notes { annotations: &mut annotations, labels: &labels, first, all };
+            let (mut any_float, mut failed) = (false, None);
+            for i in 0..grid.len {
+                // One window can be long; a query must stop between them.
+                if let Err(e) = self.cancel.check() {
+                    failed = Some(e.into());
+                    break;
+                }
+                let at = grid.time(i);
+                let end = fixed.unwrap_or(at).saturating_sub(offset);
+                let start = end.saturating_sub(range);
+                let (after_time, until) = (start.saturating_sub(before), end.saturating_add(after));
+                let f = floats.slide(&samples.floats.times, after_time, until);
+                let h = histograms.slide(&samples.histograms.times, after_time, until);
+                if f.is_empty() && h.is_empty() {
+                    continue;
+                }
+                let window = Window {
+                    floats: Slice {
+                        times: &samples.floats.times[f.clone()],
+                        values: &samples.floats.values[f.clone()],
+                        starts: samples.floats.starts.get(f).unwrap_or(&[]),
+                    },
+                    histograms: Slice {
+                        times: &samples.histograms.times[h.clone()],
+                        values: &samples.histograms.values[h.clone()],
+                        starts: samples.histograms.starts.get(h).unwrap_or(&[]),
+                    },
+                    start,
+                    end,
+                    at,
+                    extent,
+                };
+                for (arg, values) in args.iter_mut().zip(&scalars) {
+                    *arg = values[i];
+                }
+                match function(&window, &args, &mut notes) {
+                    Ok(Some(Value::Float(v))) => {
+                        any_float = true;
+                        column.values[i] = v;
+                    }
+                    Ok(Some(value)) => column.set(i, value),
+                    Ok(None) => {}
+                    Err(e) => {
+                        failed = Some(e);
+                        break;
+                    }
+                }
+            }
+            self.annotations = annotations;
+            if let Some(e) = failed {
+                return Err(e);
+            }
+            if any_float && matches!(name, "rate" | "increase") {
+                self.doubt_counter(&labels, first);
+            }
+            if column.is_empty() {
+                continue;
+            }
+            if !keeps_name {
+                self.drop_name(&mut column);
+            }
+            self.hold(column.weight())?;
+            out.push(column);
+        }
+        if name == "absent_over_time" {
+            return Ok(Evaluated::Vector(vec![self.absent_column(&out, matrix, grid)]));
+        }
+        let out = if self.config.delayed_name_removal { out } else { merge_same_labels(out)? };
+        Ok(Evaluated::Vector(out))
+    }
+
+    /// Remarks that a rate was taken of what does not look like a counter.
+    fn doubt_counter(&mut self, labels: &Labels, span: Span) {
+        let name = labels.metric_name();
+        if name.is_empty() {
+            return;
+        }
+        if self.config.type_labels {
+            let kind = labels.value("__type__");
+            if kind != "counter" && kind != "histogram" {
+                self.annotations.info(
+                    span,
+                    format!(
+                        "metric might not be a counter, __type__ label is not set to \"counter\" or \"histogram\", got {kind:?}: {name:?}"
+                    ),
+                );
+            }
+        } else if !["_total", "_sum", "_count", "_bucket"].iter().any(|end| name.ends_with(end)) {
+            let message = format!(
+                "metric might not be a counter, name does not end in _total/_sum/_count/_bucket: {name:?}"
+            );
+            self.annotations.info(span, message);
+        }
+    }
+
+    /// 1 at every step where no column has a value, with the labels that the selector's `=` matchers demand.
+    pub(crate) fn absent_column(&self, columns: &[Column], of: &Expr, grid: &Grid) -> Column {
+        let mut out = Column::empty(absent_labels(of), false, grid.len);
+        for i in 0..grid.len {
+            if !columns.iter().any(|c| c.present(i)) {
+                out.values[i] = 1.0;
+            }
+        }
+        out
+    }
+}
+
+/// The labels that an absent series would have, as far as a selector says them.
+fn absent_labels(of: &Expr) -> Labels {
+    let ExprKind::Selector(s) = &of.unparen().kind else { return Labels::default() };
+    let mut labels = model::LabelsBuilder::default();
+    let mut seen: Vec<&str> = Vec::new();
+    for m in s.matchers.iter().filter(|m| &*m.name != model::labels::METRIC_NAME) {
+        if m.op == model::MatchOp::Eq && !seen.contains(&&*m.name) {
+            labels.set(Arc::clone(&m.name), Arc::clone(&m.value));
+            seen.push(&m.name);
+        } else {
+            labels.remove(&m.name);
+        }
+    }
+    labels.build()
+}

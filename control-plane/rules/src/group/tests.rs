@@ -1,0 +1,90 @@
+//! A group's rules see each other's results, and what vanishes is marked.
+
+use super::*;
+use crate::config::RuleFile;
+use model::{SampleColumns, SelectRequest, is_stale_nan};
+use promql::memory::MemoryStore;
+
+fn group(text: &str) -> GroupState {
+    let file = RuleFile::parse("r", text).unwrap_or_else(|e| panic!("{e}"));
+    GroupState::new(Arc::new(file.groups[0].clone()), |_| Alerts::default())
+}
+
+fn put(store: &MemoryStore, labels: &[(&str, &str)], at: i64, v: f64) {
+    store.push(&Labels::from_pairs(labels.iter().copied()), at, Value::Float(v), None).expect("pushed");
+}
+
+fn evaluate(group: &mut GroupState, store: &MemoryStore, at: i64) -> Changes {
+    let (engine, cancel) = (Engine::default(), Cancel::default());
+    let world = World {
+        engine: &engine,
+        select: store,
+        append: store,
+        cancel: &cancel,
+        external_url: "http://vigie",
+        external_labels: &[],
+        may_end: true,
+    };
+    group.evaluate(at, world, &|| Duration::ZERO)
+}
+
+fn values(store: &MemoryStore, name: &str) -> Vec<(String, Vec<f64>)> {
+    let matchers = [model::Matcher::eq(METRIC_NAME, name)];
+    let mut stream = store.select(&SelectRequest::new(&matchers, 0, i64::MAX)).expect("select");
+    let (mut all, mut columns) = (Vec::new(), SampleColumns::default());
+    while let Some((_, labels)) = stream.next(&mut columns).expect("series") {
+        all.push((labels.drop(&[METRIC_NAME]).to_string(), columns.values.clone()));
+    }
+    all
+}
+
+#[test]
+fn later_rules_see_earlier_ones_and_series_that_vanish_end() {
+    let store = MemoryStore::new();
+    let mut group = group(
+        "groups: [{name: g, rules: [{record: twice, expr: x * 2, labels: {by: us}}, {record: again, expr: twice + 1}]}]",
+    );
+    put(&store, &[("__name__", "x"), ("i", "1")], 1000, 5.0);
+    evaluate(&mut group, &store, 1000);
+    assert_eq!(values(&store, "again"), [(r#"{by="us", i="1"}"#.to_owned(), vec![11.0])]);
+    put(&store, &[("__name__", "x"), ("i", "1")], 2000, stale_nan());
+    evaluate(&mut group, &store, 2000);
+    let twice = values(&store, "twice");
+    assert_eq!(twice[0].1[0], 10.0);
+    assert!(is_stale_nan(twice[0].1[1]));
+}
+
+#[test]
+fn alerts_carry_expanded_labels_and_write_their_series() {
+    let store = MemoryStore::new();
+    let mut group = group(
+        r#"groups: [{name: g, rules: [{alert: Hot, expr: temp > 30, labels: {zone: "{{ $labels.room }}-z"},
+            annotations: {summary: "{{ $labels.room }} is at {{ $value }}, {{ with query \"limit\" }}{{ . | first | value }}{{ end }} is the limit"}}]}]"#,
+    );
+    put(&store, &[("__name__", "temp"), ("room", "attic")], 1000, 35.0);
+    put(&store, &[("__name__", "limit")], 1000, 30.0);
+    let changes = evaluate(&mut group, &store, 1000);
+    assert_eq!(changes.put[0].labels.to_string(), r#"{alertname="Hot", room="attic", zone="attic-z"}"#);
+    assert_eq!(changes.put[0].annotations.value("summary"), "attic is at 35, 30 is the limit");
+    assert_eq!(
+        values(&store, "ALERTS")[0].0,
+        r#"{alertname="Hot", alertstate="firing", room="attic", zone="attic-z"}"#
+    );
+    assert_eq!(values(&store, "ALERTS_FOR_STATE")[0].1, [1.0]);
+}
+
+#[test]
+fn a_failed_evaluation_resolves_nothing() {
+    let store = MemoryStore::new();
+    let mut group = group(
+        "groups: [{name: g, limit: 1, rules: [{alert: A, expr: x > 0}, {alert: B, expr: 'x > 0', labels: {i: same}}]}]",
+    );
+    put(&store, &[("__name__", "x"), ("i", "1")], 1000, 1.0);
+    evaluate(&mut group, &store, 1000);
+    put(&store, &[("__name__", "x"), ("i", "2")], 2000, 1.0);
+    evaluate(&mut group, &store, 2000);
+    let (a, b) = (&group.rules[0], &group.rules[1]);
+    assert_eq!(a.last_error.as_deref(), Some("the rule gives 2 results, its group allows 1"));
+    assert_eq!((a.failures, a.alerts.all.len(), b.alerts.all.len()), (1, 1, 1));
+    assert!(a.alerts.all.values().all(|alert| alert.phase == AlertPhase::Firing));
+}

@@ -1,0 +1,352 @@
+//! Runs the groups on time, and keeps alert state across restarts and reloads.
+
+use crate::{
+    alert::{Alerts, Changes},
+    config::{GroupConfig, RuleFile},
+    group::{GroupState, World},
+};
+use arc_swap::ArcSwap;
+use kit::{
+    clock::Clock,
+    tasks::{Schedule, Tasks},
+};
+use model::{
+    Alert, AlertSink, Append, Cancel, Labels, Matcher, SampleColumns, Select, SelectRequest, Timestamp,
+};
+use promql::Engine;
+use state::{
+    State,
+    alerts::{AlertPhase, StoredAlert},
+};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+/// What rules need of the other rooms.
+#[derive(Debug, Clone)]
+pub struct RulesDeps {
+    pub engine: Arc<Engine>,
+    pub select: Arc<dyn Select>,
+    pub append: Arc<dyn Append>,
+    pub sink: Arc<dyn AlertSink>,
+    pub state: State,
+    pub clock: Clock,
+    pub external_url: String,
+    /// For groups that name none.
+    pub interval: Duration,
+}
+
+/// One rule as the API shows it.
+#[derive(Debug, Clone)]
+pub struct RuleView {
+    pub name: String,
+    pub is_alert: bool,
+    pub query: String,
+    pub labels: Labels,
+    pub annotations: Labels,
+    pub hold: Duration,
+    pub keep_firing: Duration,
+    pub last_error: Option<String>,
+    pub last_evaluation: Option<Timestamp>,
+    pub evaluation_time: Duration,
+    pub evaluations: u64,
+    pub failures: u64,
+    pub alerts: Vec<StoredAlert>,
+}
+
+/// One group as the API shows it.
+#[derive(Debug, Clone)]
+pub struct GroupView {
+    pub file: String,
+    pub name: String,
+    pub interval: Duration,
+    pub limit: usize,
+    pub last_evaluation: Option<Timestamp>,
+    pub evaluation_time: Duration,
+    pub rules: Vec<RuleView>,
+}
+
+/// A group that runs, and what readers see of it.
+#[derive(Debug)]
+struct Running {
+    state: Mutex<GroupState>,
+    view: ArcSwap<GroupView>,
+}
+
+type Shared = Arc<Running>;
+
+/// The rules in force. Shared as an `Arc`.
+#[derive(Debug)]
+pub struct Rules {
+    deps: RulesDeps,
+    groups: Mutex<Vec<Shared>>,
+    /// The tasks of the groups in force; replaced by a reload.
+    generation: Mutex<Option<Tasks>>,
+    tasks: Tasks,
+    settled: AtomicBool,
+    cancel: Cancel,
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Rules {
+    /// Goes on from what is on disk. Alerts of rules that are no more are ended.
+    ///
+    /// # Errors
+    /// When the state cannot be read or written.
+    pub async fn start(deps: RulesDeps, files: &[RuleFile], tasks: &Tasks) -> anyhow::Result<Arc<Self>> {
+        let rules = Arc::new(Rules {
+            deps,
+            groups: Mutex::default(),
+            generation: Mutex::default(),
+            tasks: tasks.clone(),
+            settled: AtomicBool::new(false),
+            cancel: Cancel::default(),
+        });
+        let mut stored: BTreeMap<String, Alerts> = BTreeMap::new();
+        for alert in rules.deps.state.alerts()? {
+            let alerts = stored.entry(alert.rule.clone()).or_default();
+            alerts.rule.clone_from(&alert.rule);
+            alerts.all.insert(alert.labels.clone(), alert);
+        }
+        rules.discount_downtime(&mut stored);
+        rules.install(files, stored, Vec::new()).await?;
+        Ok(rules)
+    }
+
+    /// Follows new rule files. Groups that stay keep their alerts; alerts of rules that go are ended.
+    ///
+    /// # Errors
+    /// When the state cannot be written.
+    pub async fn reload(self: &Arc<Self>, files: &[RuleFile]) -> anyhow::Result<()> {
+        let generation = locked(&self.generation).take();
+        if let Some(generation) = generation {
+            generation.stop(Duration::from_secs(30)).await;
+        }
+        let old: Vec<Shared> = std::mem::take(&mut *locked(&self.groups));
+        let mut stored = BTreeMap::new();
+        for group in &old {
+            for rule in &mut locked(&group.state).rules {
+                let alerts = std::mem::take(&mut rule.alerts);
+                stored.insert(alerts.rule.clone(), alerts);
+            }
+        }
+        self.install(files, stored, old).await
+    }
+
+    /// The targets have been seen since the start: from now on an alert that is not found has ended.
+    pub fn settle(&self) {
+        self.settled.store(true, Ordering::Relaxed);
+    }
+
+    /// Stops evaluations that are under way.
+    pub fn cancel(&self) {
+        self.cancel.cancel(model::CancelReason::Shutdown);
+    }
+
+    async fn install(
+        self: &Arc<Self>,
+        files: &[RuleFile],
+        mut stored: BTreeMap<String, Alerts>,
+        old: Vec<Shared>,
+    ) -> anyhow::Result<()> {
+        let generation = self.tasks.group();
+        let mut groups = Vec::new();
+        for config in files.iter().flat_map(|f| &f.groups) {
+            let state =
+                GroupState::new(Arc::new(config.clone()), |key| stored.remove(key).unwrap_or_default());
+            let view = ArcSwap::from_pointee(view(&state, self.deps.interval));
+            groups.push((config.clone(), Arc::new(Running { state: Mutex::new(state), view })));
+        }
+        let names: Vec<(String, String)> =
+            groups.iter().map(|(c, _)| (c.file.clone(), c.name.clone())).collect();
+        for group in old {
+            let mut group = locked(&group.state);
+            let stays = names.contains(&(group.config.file.clone(), group.config.name.clone()));
+            if !stays && let Err(e) = group.end_series(self.deps.clock.now_ms(), &*self.deps.append) {
+                tracing::warn!(error = %e, "the series of a rule group that is no more could not be ended");
+            }
+        }
+        self.end_orphans(stored).await?;
+        *locked(&self.groups) = groups.iter().map(|(_, g)| Arc::clone(g)).collect();
+        for (config, group) in groups {
+            self.run(&generation, &config, group);
+        }
+        *locked(&self.generation) = Some(generation);
+        Ok(())
+    }
+
+    /// Alerts whose rule is no more end, and whoever was told of them is told that.
+    async fn end_orphans(&self, stored: BTreeMap<String, Alerts>) -> anyhow::Result<()> {
+        let now = self.deps.clock.now_ms();
+        for (rule, mut alerts) in stored {
+            alerts.end_all(now);
+            let over = alerts.to_hand_over("");
+            let sink = Arc::clone(&self.deps.sink);
+            tokio::task::spawn_blocking(move || sink.accept(now, &over)).await??;
+            let forget = alerts.all.keys().map(|l| (rule.clone(), l.clone())).collect();
+            self.deps.state.save_alerts(Vec::new(), forget).await?;
+        }
+        Ok(())
+    }
+
+    /// Time during which Vigie was down does not count towards `for`: pending alerts begin later by as much as
+    /// no sample confirms. The last sample of `ALERTS_FOR_STATE` tells when a rule was last evaluated.
+    fn discount_downtime(&self, stored: &mut BTreeMap<String, Alerts>) {
+        let now = self.deps.clock.now_ms();
+        let pending = stored.values_mut().flat_map(|a| a.all.values_mut());
+        for alert in pending.filter(|a| a.phase == AlertPhase::Pending) {
+            let named = alert.labels.with(model::labels::METRIC_NAME, "ALERTS_FOR_STATE");
+            let matchers: Vec<Matcher> =
+                named.iter().map(|l| Matcher::eq(Arc::clone(&l.name), Arc::clone(&l.value))).collect();
+            let seen =
+                last_sample(&*self.deps.select, &matchers, alert.active_at, now).unwrap_or(alert.active_at);
+            alert.active_at += (now - seen).max(0);
+        }
+    }
+
+    fn run(self: &Arc<Self>, tasks: &Tasks, config: &GroupConfig, group: Shared) {
+        let interval = config.interval.unwrap_or(self.deps.interval);
+        let rules = Arc::clone(self);
+        tasks.reconciler(format!("rules {}", config.name), Schedule::Every(interval), move || {
+            let (rules, group) = (Arc::clone(&rules), Arc::clone(&group));
+            async move {
+                // Evaluating computes, and waits for the disk: not on a thread that others wait for.
+                tokio::task::spawn_blocking(move || rules.evaluate(&group)).await?
+            }
+        });
+    }
+
+    /// One evaluation of one group: results written, changes saved, alerts handed over.
+    fn evaluate(&self, running: &Running) -> anyhow::Result<String> {
+        let mut group = locked(&running.state);
+        let outcome = self.evaluate_group(&mut group);
+        running.view.store(Arc::new(view(&group, self.deps.interval)));
+        outcome
+    }
+
+    fn evaluate_group(&self, group: &mut GroupState) -> anyhow::Result<String> {
+        let at = self.deps.clock.now_ms();
+        let clock = self.deps.clock.clone();
+        let world = World {
+            engine: &self.deps.engine,
+            select: &*self.deps.select,
+            append: &*self.deps.append,
+            cancel: &self.cancel,
+            external_url: &self.deps.external_url,
+            external_labels: &[],
+            may_end: self.settled.load(Ordering::Relaxed),
+        };
+        let changes: Changes = group.evaluate(at, world, &|| clock.elapsed());
+        // A page must go out even where the disk is full; what is not saved is saved at the next change.
+        let saved = if changes.put.is_empty() && changes.forget.is_empty() {
+            Ok(())
+        } else {
+            self.deps.state.save_alerts(changes.put, changes.forget).wait()
+        };
+        let mut handed: Vec<Alert> = Vec::new();
+        for rule in &group.rules {
+            handed.extend(rule.alerts.to_hand_over(&graph_url(&self.deps.external_url, &rule.config.query)));
+        }
+        self.deps.sink.accept(at, &handed)?;
+        let mut told = Vec::new();
+        for rule in &mut group.rules {
+            told.extend(rule.alerts.handed_over());
+        }
+        if !told.is_empty() {
+            self.deps.state.save_alerts(told, Vec::new()).wait()?;
+        }
+        saved?;
+        let failing: Vec<String> = group
+            .rules
+            .iter()
+            .filter_map(|r| r.last_error.as_ref().map(|e| format!("{}: {e}", r.config.name)))
+            .collect();
+        if failing.is_empty() {
+            Ok(format!("{} rules, {} alerts", group.rules.len(), handed.len()))
+        } else {
+            anyhow::bail!("{}", failing.join("; "))
+        }
+    }
+
+    /// Every group as it stands.
+    pub fn view(&self) -> Vec<Arc<GroupView>> {
+        locked(&self.groups).iter().map(|g| g.view.load_full()).collect()
+    }
+}
+
+fn view(group: &GroupState, default_interval: Duration) -> GroupView {
+    let rules: Vec<RuleView> = group
+        .rules
+        .iter()
+        .map(|r| {
+            let (hold, keep_firing) = match &r.config.kind {
+                crate::config::RuleKind::Alert { hold, keep_firing, .. } => (*hold, *keep_firing),
+                crate::config::RuleKind::Record => (Duration::ZERO, Duration::ZERO),
+            };
+            RuleView {
+                name: r.config.name.clone(),
+                is_alert: r.config.is_alert(),
+                query: r.config.expr.to_string(),
+                labels: r.config.label_texts.clone(),
+                annotations: r.config.annotation_texts.clone(),
+                hold,
+                keep_firing,
+                last_error: r.last_error.clone(),
+                last_evaluation: r.last_evaluation,
+                evaluation_time: r.evaluation_time,
+                evaluations: r.evaluations,
+                failures: r.failures,
+                alerts: r.alerts.all.values().cloned().collect(),
+            }
+        })
+        .collect();
+    GroupView {
+        file: group.config.file.clone(),
+        name: group.config.name.clone(),
+        interval: group.config.interval.unwrap_or(default_interval),
+        limit: group.config.limit,
+        last_evaluation: rules.iter().filter_map(|r| r.last_evaluation).max(),
+        evaluation_time: rules.iter().map(|r| r.evaluation_time).sum(),
+        rules,
+    }
+}
+
+/// The time of the last sample of the series that match exactly.
+fn last_sample(
+    select: &dyn Select,
+    matchers: &[Matcher],
+    from: Timestamp,
+    to: Timestamp,
+) -> Option<Timestamp> {
+    let mut stream = select.select(&SelectRequest::new(matchers, from, to)).ok()?;
+    let mut columns = SampleColumns::default();
+    let mut last = None;
+    while let Ok(Some(_)) = stream.next(&mut columns) {
+        last = last.max(columns.times.last().copied());
+    }
+    last
+}
+
+/// Where the console shows an expression.
+pub fn graph_url(external_url: &str, query: &str) -> String {
+    let mut encoded = String::with_capacity(query.len() * 2);
+    for byte in query.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            encoded.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    format!("{external_url}/graph?g0.expr={encoded}&g0.tab=0")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,142 @@
+//! Groups run on time; alert state outlives the process and reloads.
+
+use super::*;
+use model::{SinkError, Value};
+use promql::memory::MemoryStore;
+
+#[derive(Debug, Default)]
+struct Told(Mutex<Vec<String>>);
+
+impl AlertSink for Told {
+    fn accept(&self, now: Timestamp, alerts: &[Alert]) -> Result<(), SinkError> {
+        for alert in alerts {
+            let state = if alert.is_resolved_at(now) { "over" } else { "fires" };
+            let line = format!("{state} {}", alert.labels);
+            let mut told = self.0.lock().unwrap();
+            if told.last() != Some(&line) {
+                told.push(line);
+            }
+        }
+        Ok(())
+    }
+}
+
+struct Plane {
+    dir: tempfile::TempDir,
+    clock: Clock,
+    store: Arc<MemoryStore>,
+    told: Arc<Told>,
+}
+
+const RULES: &str = "groups: [{name: g, interval: 1s, rules: [{alert: Down, expr: up == 0, for: 3s}]}]";
+
+impl Plane {
+    fn new() -> Plane {
+        let clock = Clock::simulated(1_000_000);
+        Plane { dir: tempfile::tempdir().expect("dir"), clock, store: Arc::default(), told: Arc::default() }
+    }
+
+    async fn start(&self, text: &str) -> (Arc<Rules>, Tasks, State) {
+        let state = State::open(self.dir.path()).expect("state");
+        let deps = RulesDeps {
+            engine: Arc::default(),
+            select: Arc::clone(&self.store) as Arc<dyn Select>,
+            append: Arc::clone(&self.store) as Arc<dyn Append>,
+            sink: Arc::clone(&self.told) as Arc<dyn AlertSink>,
+            state: state.clone(),
+            clock: self.clock.clone(),
+            external_url: "http://v".into(),
+            interval: Duration::from_secs(15),
+        };
+        let tasks = Tasks::new(self.clock.clone());
+        let rules =
+            Rules::start(deps, &[RuleFile::parse("r", text).expect("rules")], &tasks).await.expect("start");
+        rules.settle();
+        (rules, tasks, state)
+    }
+
+    fn up(&self, v: f64) {
+        let labels = Labels::from_pairs([("__name__", "up"), ("job", "x")]);
+        self.store.push(&labels, self.clock.now_ms(), Value::Float(v), None).expect("pushed");
+    }
+
+    /// Lets the groups evaluate until one has done so at or after the present time.
+    async fn evaluated(&self, rules: &Rules) {
+        let now = self.clock.now_ms();
+        while rules.view()[0].last_evaluation.is_none_or(|at| at < now) {
+            self.clock.sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    fn told(&self) -> Vec<String> {
+        self.told.0.lock().unwrap().clone()
+    }
+}
+
+async fn stop(tasks: Tasks, state: State) {
+    assert!(tasks.stop(Duration::from_secs(5)).await);
+    state.close();
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_alert_fires_survives_a_restart_and_ends_once() {
+    let plane = Plane::new();
+    let (rules, tasks, state) = plane.start(RULES).await;
+    plane.up(0.0);
+    for _ in 0..6 {
+        plane.evaluated(&rules).await;
+        plane.clock.sleep(Duration::from_secs(1)).await;
+    }
+    assert_eq!(plane.told(), [r#"fires {alertname="Down", job="x"}"#]);
+    let since = rules.view()[0].rules[0].alerts[0].active_at;
+    stop(tasks, state).await;
+
+    let (rules, tasks, state) = plane.start(RULES).await;
+    plane.evaluated(&rules).await;
+    assert_eq!(rules.view()[0].rules[0].alerts[0].active_at, since, "its state is what it was");
+    plane.up(1.0);
+    plane.clock.sleep(Duration::from_secs(2)).await;
+    plane.evaluated(&rules).await;
+    assert_eq!(plane.told(), [r#"fires {alertname="Down", job="x"}"#, r#"over {alertname="Down", job="x"}"#]);
+    stop(tasks, state).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn downtime_does_not_count_towards_for() {
+    let plane = Plane::new();
+    let rules_text = "groups: [{name: g, interval: 1s, rules: [{alert: Down, expr: up == 0, for: 60s}]}]";
+    let (rules, tasks, state) = plane.start(rules_text).await;
+    plane.up(0.0);
+    plane.evaluated(&rules).await;
+    stop(tasks, state).await;
+    plane.clock.sleep(Duration::from_secs(120)).await;
+    plane.up(0.0);
+    let (rules, tasks, state) = plane.start(rules_text).await;
+    plane.evaluated(&rules).await;
+    let alert = &rules.view()[0].rules[0].alerts[0];
+    assert_eq!(alert.phase, AlertPhase::Pending, "two minutes of nobody looking are not two minutes of down");
+    assert!(plane.clock.now_ms() - alert.active_at < 10_000);
+    stop(tasks, state).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reload_keeps_what_stays_and_ends_what_goes() {
+    let plane = Plane::new();
+    let two =
+        "groups: [{name: g, interval: 1s, rules: [{alert: A, expr: up == 0}, {alert: B, expr: up == 0}]}]";
+    let (rules, tasks, state) = plane.start(two).await;
+    plane.up(0.0);
+    plane.clock.sleep(Duration::from_secs(1)).await;
+    plane.evaluated(&rules).await;
+    let since = rules.view()[0].rules[0].alerts[0].active_at;
+    plane.clock.sleep(Duration::from_secs(5)).await;
+    let one = RuleFile::parse("r", "groups: [{name: g, interval: 1s, rules: [{alert: A, expr: up < 1}]}]")
+        .expect("rules");
+    rules.reload(&[one]).await.expect("reloaded");
+    plane.evaluated(&rules).await;
+    assert_eq!(rules.view()[0].rules[0].alerts[0].active_at, since);
+    let told = plane.told();
+    assert!(told.contains(&r#"over {alertname="B", job="x"}"#.to_owned()), "{told:?}");
+    assert!(!told.contains(&r#"over {alertname="A", job="x"}"#.to_owned()), "{told:?}");
+    stop(tasks, state).await;
+}

@@ -1,0 +1,4 @@
+//! The store's behaviour suite, and the service as its callers meet it.
+
+mod service;
+mod store;
