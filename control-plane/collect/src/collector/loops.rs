@@ -91,12 +91,14 @@ pub(super) fn start_target(
     let shared = Arc::clone(shared);
     let name = format!("scrape {}", target.url);
     tasks.spawn(name, async move {
-        let mut beats = Beats::new(&shared.clock, target.interval, target.seed(), stop);
+        let mut beats = Beats::new(&shared.clock, target.interval, target.seed(), stop.clone());
         let mut ingest = Ingest::new(Arc::clone(&shared.append), &target);
         while let Some(tick) = beats.next().await {
             note_missed(&shared.counters.scrapes_dropped, tick);
-            let run = scrape(&shared, &target, &mut ingest, &status, tick);
-            if let Err(panic) = AssertUnwindSafe(run).catch_unwind().await {
+            let run = AssertUnwindSafe(scrape(&shared, &target, &mut ingest, &status, tick)).catch_unwind();
+            // A run that is on its way when the stop comes says nothing about its target.
+            let Some(outcome) = stop.run_until_cancelled(run).await else { break };
+            if let Err(panic) = outcome {
                 note_panic(&shared, target.url.as_str(), panic.as_ref());
                 ingest = Ingest::new(Arc::clone(&shared.append), &target);
             }
@@ -149,12 +151,13 @@ pub(super) fn start_probe(
     let (status, stop, gone) = (Arc::clone(&running.status), running.stop.clone(), Arc::clone(&running.gone));
     let shared = Arc::clone(shared);
     tasks.spawn(format!("probe {}", probe.name), async move {
-        let mut beats = Beats::new(&shared.clock, probe.interval, probe.labels().stable_hash(), stop);
+        let mut beats = Beats::new(&shared.clock, probe.interval, probe.labels().stable_hash(), stop.clone());
         let mut recorder = Recorder::new(Arc::clone(&shared.append));
         while let Some(tick) = beats.next().await {
             note_missed(&shared.counters.probes_dropped, tick);
-            let run = run_probe(&shared, &probe, &mut recorder, &status, tick);
-            if let Err(panic) = AssertUnwindSafe(run).catch_unwind().await {
+            let run = AssertUnwindSafe(run_probe(&shared, &probe, &mut recorder, &status, tick)).catch_unwind();
+            let Some(outcome) = stop.run_until_cancelled(run).await else { break };
+            if let Err(panic) = outcome {
                 note_panic(&shared, &probe.name, panic.as_ref());
                 recorder = Recorder::new(Arc::clone(&shared.append));
             }

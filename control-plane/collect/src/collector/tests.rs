@@ -130,6 +130,21 @@ async fn a_reload_keeps_what_is_the_same_and_ends_what_is_gone() {
 }
 
 #[tokio::test]
+async fn a_stop_does_not_wait_for_slow_answers() {
+    let b = Bench::new().await;
+    let slow = job("slow", "/slow").replace("100ms", "20s");
+    let collector = b.start(b.config(
+        &slow.replace("scrape_interval", "scrape_timeout: 20s, scrape_interval"),
+        "{name: slow, url: 'http://${AT}/slow', interval: 100ms}",
+    ));
+    until("a request on its way", || collector.snapshot().probes[0].last_run_ms.is_some()).await;
+    let begun = b.clock.elapsed();
+    assert!(collector.stop(Duration::from_secs(10)).await);
+    assert!(b.clock.elapsed() - begun < Duration::from_secs(3));
+    assert!(b.store.of("up{").is_empty(), "an answer that was not waited for is no failure");
+}
+
+#[tokio::test]
 async fn the_host_is_read_when_it_is_wanted() {
     let b = Bench::new().await;
     let config = CollectConfig { host_interval: Some(Duration::from_millis(50)), ..CollectConfig::default() };

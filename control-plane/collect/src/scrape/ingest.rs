@@ -12,7 +12,7 @@ use super::{
     target::Target,
 };
 use model::{
-    Append, AppendError, Batch, Labels, LabelsBuilder, Reject, SeriesRef, Timestamp, Value,
+    Append, AppendError, Batch, Labels, LabelsBuilder, Reject, SeriesRef, Timestamp, Value, is_stale_nan,
     labels::METRIC_NAME, stale_nan,
 };
 use std::{
@@ -82,6 +82,8 @@ pub(crate) struct Ingest {
     round: u64,
     reports: Vec<(Labels, Option<SeriesRef>)>,
     families: Arc<Families>,
+    /// Series whose line means another one now; they end with this scrape.
+    orphans: Vec<SeriesRef>,
     batch: Batch,
     /// Which line each sample of the batch belongs to: columns, then entries.
     columns: Vec<usize>,
@@ -106,6 +108,7 @@ impl Ingest {
             round: 0,
             reports: REPORTS.iter().map(|name| (target.labels.with(METRIC_NAME, *name), None)).collect(),
             families: Arc::default(),
+            orphans: Vec::new(),
             batch: Batch::default(),
             columns: Vec::new(),
             entries: Vec::new(),
@@ -275,7 +278,8 @@ impl Ingest {
         };
         Ok(match known {
             Some(i) => {
-                self.lines[i] = line;
+                let old = std::mem::replace(&mut self.lines[i], line);
+                self.orphans.extend(old.series.filter(|_| old.live));
                 i
             }
             None => {
@@ -322,6 +326,10 @@ impl Ingest {
 
     /// Adds staleness markers for what the last good scrape had and this one has not.
     fn end_absent(&mut self, good: bool) {
+        for series in self.orphans.drain(..) {
+            self.batch.push(series, stale_nan());
+            self.columns.push(usize::MAX);
+        }
         let own_time: std::collections::HashSet<usize> = self
             .entries
             .iter()
@@ -350,8 +358,12 @@ impl Ingest {
                 out.rejected += 1;
                 continue;
             }
-            // The store retired the series: once more, under a new reference.
             let column = n.checked_sub(self.columns.len());
+            // The store retired the series. What has ended anyway needs no marker; the rest is written once more,
+            // under a new reference.
+            if column.is_none() && is_stale_nan(self.batch.values[n]) {
+                continue;
+            }
             let i = column.map_or_else(|| self.columns[n], |n| self.entries[n]);
             let series = match self.append.resolve(&self.lines[i].labels) {
                 Ok(series) => series,

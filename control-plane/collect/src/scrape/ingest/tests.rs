@@ -171,7 +171,10 @@ fn a_type_that_changes_makes_another_series_of_the_same_text() {
     b.text(2000, "h_bucket{le=\"1\"} 2\n");
     assert_eq!(
         b.metrics(),
-        ["h_bucket{instance=h:1,job=j,le=1}: 2@2000", "h_bucket{instance=h:1,job=j,le=1.0}: 1@1000"]
+        [
+            "h_bucket{instance=h:1,job=j,le=1}: 2@2000",
+            "h_bucket{instance=h:1,job=j,le=1.0}: 1@1000 stale@2000"
+        ]
     );
 }
 
