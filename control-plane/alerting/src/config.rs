@@ -26,6 +26,8 @@ pub struct Overrides {
     pub smtp_smarthost: Option<String>,
     pub smtp_from: Option<String>,
     pub slack_api_url: Option<Secret>,
+    /// Keep e-mail for the console instead of sending it.
+    pub capture_mail: bool,
 }
 
 /// What receivers fall back on.
@@ -38,6 +40,7 @@ pub struct Global {
     pub auth_password: Option<Secret>,
     pub require_tls: Option<bool>,
     pub slack_api_url: Option<Secret>,
+    pub capture_mail: bool,
 }
 
 /// While a source alert fires, targets with the same values of `equal` are not told.
@@ -99,6 +102,7 @@ fn read(root: &mut MapReader<'_>, dir: &Path, overrides: &Overrides) -> Option<R
     if let Some(reader) = root.child("global") {
         global = read_global(reader, dir);
     }
+    global.capture_mail = overrides.capture_mail;
     if let Some(host) = &overrides.smtp_smarthost {
         global.smarthost = Some(host.clone());
     }
@@ -139,6 +143,7 @@ fn read_global(mut r: MapReader<'_>, dir: &Path) -> Global {
         auth_password: secret(&mut r, "smtp_auth_password", "smtp_auth_password_file", dir),
         require_tls: r.bool("smtp_require_tls"),
         slack_api_url: secret(&mut r, "slack_api_url", "slack_api_url_file", dir),
+        capture_mail: false,
     };
     // Alerts from Vigie's own rules always say when they end; the field is Alertmanager's and harmless.
     let _unused = r.duration("resolve_timeout", model::duration::parse);

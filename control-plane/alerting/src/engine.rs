@@ -3,7 +3,7 @@
 use crate::{
     config::RoutingConfig,
     core::{Changes, Core, GroupStatus, Job},
-    receivers::Senders,
+    receivers::{CapturedMail, Senders},
 };
 use kit::{
     clock::Clock,
@@ -155,6 +155,11 @@ impl Alerting {
 
     pub fn groups(&self) -> Vec<GroupStatus> {
         locked(&self.core).groups()
+    }
+
+    /// Mails that were kept for the console instead of being sent.
+    pub fn captured(&self) -> Vec<CapturedMail> {
+        self.senders.captured()
     }
 
     /// Deliveries by integration name and kind.

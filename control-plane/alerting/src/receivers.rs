@@ -10,10 +10,26 @@ use crate::{
     message::{Message, TemplateHost, template_data},
 };
 use model::Timestamp;
-use std::time::Duration;
+use std::{
+    collections::VecDeque,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 /// How long one attempt may take.
 const PATIENCE: Duration = Duration::from_secs(15);
+
+/// A mail that was kept instead of being sent.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CapturedMail {
+    pub at: Timestamp,
+    pub to: Vec<String>,
+    pub subject: String,
+    pub text: String,
+}
+
+/// Captured mails that are kept.
+const MOST_CAPTURED: usize = 50;
 
 /// Sends jobs. Holds what is reused between messages.
 #[derive(Debug)]
@@ -21,6 +37,7 @@ pub struct Senders {
     http: reqwest::Client,
     slack: slack::Slack,
     external_url: String,
+    captured: Mutex<VecDeque<CapturedMail>>,
 }
 
 impl Senders {
@@ -31,6 +48,7 @@ impl Senders {
             http: kit::client::build(PATIENCE)?,
             slack: slack::Slack::new(),
             external_url: external_url.to_owned(),
+            captured: Mutex::default(),
         })
     }
 
@@ -50,6 +68,19 @@ impl Senders {
         tokio::time::timeout(PATIENCE, work)
             .await
             .unwrap_or_else(|_| Err(format!("no answer within {} s", PATIENCE.as_secs())))
+    }
+
+    fn capture(&self, mail: CapturedMail) {
+        let mut captured = self.captured.lock().unwrap_or_else(PoisonError::into_inner);
+        if captured.len() >= MOST_CAPTURED {
+            captured.pop_front();
+        }
+        captured.push_back(mail);
+    }
+
+    /// Mails that were kept instead of being sent, oldest first.
+    pub fn captured(&self) -> Vec<CapturedMail> {
+        self.captured.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
     }
 
     /// What a template of the file says about the job. A template that fails at this moment must not lose the

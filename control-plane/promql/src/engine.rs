@@ -1,7 +1,7 @@
 //! Evaluating expressions: the engine, its limits and its errors.
 //!
 //! An expression is evaluated for all steps of a query at once: every series is a column with one place per step
-//! ([`column::Column`]), a selector decodes each series once and slides over the steps, and operators work on whole
+//! (`column::Column`), a selector decodes each series once and slides over the steps, and operators work on whole
 //! columns. An instant query is a range of one step. Subqueries evaluate their inside on a grid of their own.
 
 mod aggregate;
@@ -9,7 +9,7 @@ mod binary;
 mod call;
 mod classic;
 mod column;
-mod date;
+pub(crate) mod date;
 mod elements;
 mod eval;
 mod histograms;
@@ -20,6 +20,8 @@ mod range;
 mod rate;
 mod select;
 mod sum;
+#[cfg(test)]
+mod tests;
 
 use crate::{
     ast::{Expr, ExprKind, ValueType},
@@ -27,6 +29,7 @@ use crate::{
 };
 use column::{Column, Grid};
 use eval::{Evaluated, Evaluator};
+pub(crate) use histograms::is_reset;
 use model::{Cancel, CancelReason, Select, SelectError, Timestamp, Value};
 
 /// What the engine may do, and how.
@@ -42,7 +45,7 @@ pub struct EngineConfig {
     pub experimental: bool,
     /// Whether metric names are dropped at the end of the query only, so that `by (__name__)` still sees them.
     pub delayed_name_removal: bool,
-    /// Whether `rate`, `increase`, `irate` and `resets` take start times into account.
+    /// Whether `rate`, `increase`, `irate`, `resets` and `start_timestamp` take start times into account.
     pub start_times: bool,
     /// Whether the label `__type__` tells counters from other metrics, rather than the name's ending.
     pub type_labels: bool,
@@ -123,13 +126,11 @@ impl Engine {
         at: Timestamp,
         cancel: &Cancel,
     ) -> Result<QueryResult, EvalError> {
-        let grid = Grid { start: at, step: 1, len: 1 };
+        let grid = Grid { start: at, step: 0, len: 1 };
         let mut evaluator = Evaluator::new(&self.config, select, cancel, grid, 0)?;
         evaluator.admit(expr)?;
         let value = match &expr.unparen().kind {
-            ExprKind::Selector(s) if s.range.is_some() => {
-                QueryValue::Matrix(evaluator.raw_matrix(expr.unparen(), s, &grid)?)
-            }
+            ExprKind::Selector(s) if s.range.is_some() => QueryValue::Matrix(evaluator.raw_matrix(s, &grid)?),
             ExprKind::Subquery(s) => {
                 let (columns, grid) = evaluator.subquery(s, &grid)?;
                 let columns = evaluator.finish(columns)?;

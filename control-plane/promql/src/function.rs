@@ -105,7 +105,7 @@ pub const FUNCTIONS: &[Function] = &[
     f("sort_desc", &[Vector], Vector),
     f("sqrt", &[Vector], Vector),
     experimental(f("start", &[], Scalar)),
-    experimental(f("start_timestamp", &[Vector], Vector)),
+    f("start_timestamp", &[Vector], Vector),
     f("stddev_over_time", &[Matrix], Vector),
     f("stdvar_over_time", &[Matrix], Vector),
     experimental(f("step", &[], Scalar)),

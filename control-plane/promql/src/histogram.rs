@@ -171,7 +171,7 @@ fn merge(a: &mut Buckets, b: &[(i32, f64)], op: impl Fn(f64, f64) -> f64 + Copy)
         let left = a.get(i).map_or(i64::MAX, |x| i64::from(x.0));
         let right = b.get(j).map_or(i64::MAX, |x| i64::from(x.0));
         if left < right {
-            out.push(a[i]);
+            out.push((a[i].0, op(a[i].1, 0.0)));
             i += 1;
         } else if right < left {
             out.push((b[j].0, op(0.0, b[j].1)));
@@ -195,6 +195,64 @@ pub(crate) fn remap(buckets: &Buckets, from: &[f64], to: &[f64]) -> Buckets {
             Some((last, sum)) if *last == target => *sum += count,
             _ => out.push((target, *count)),
         }
+    }
+    out
+}
+
+/// Which ends a bucket includes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bounds {
+    /// `(lower, upper]`
+    OpenLeft,
+    /// `[lower, upper)`
+    OpenRight,
+    /// `[lower, upper]`
+    Closed,
+}
+
+impl Bounds {
+    /// The number that Prometheus's HTTP API gives it.
+    pub fn api_rule(self) -> u8 {
+        match self {
+            Bounds::OpenLeft => 0,
+            Bounds::OpenRight => 1,
+            Bounds::Closed => 3,
+        }
+    }
+}
+
+/// A bucket with its bounds.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Bucket {
+    pub lower: f64,
+    pub upper: f64,
+    pub count: f64,
+    pub bounds: Bounds,
+}
+
+/// All buckets from the lowest values to the highest, the zero bucket among them; empty ones too where stored.
+pub fn buckets(h: &Histogram) -> Vec<Bucket> {
+    let positive = unpack(&h.positive_spans, &h.positive);
+    let mut out = Vec::with_capacity(positive.len() + h.negative.len() + 1);
+    if h.uses_custom_buckets() {
+        let at = |i: i32| usize::try_from(i).ok().and_then(|i| bounds(h).get(i)).copied();
+        for (index, count) in positive {
+            let (lower, upper) =
+                (at(index - 1).unwrap_or(f64::NEG_INFINITY), at(index).unwrap_or(f64::INFINITY));
+            out.push(Bucket { lower, upper, count, bounds: Bounds::OpenLeft });
+        }
+        return out;
+    }
+    let upper = |index| upper_bound(index, h.schema);
+    for (index, count) in unpack(&h.negative_spans, &h.negative).into_iter().rev() {
+        out.push(Bucket { lower: -upper(index), upper: -upper(index - 1), count, bounds: Bounds::OpenRight });
+    }
+    if h.zero_count != 0.0 {
+        let z = h.zero_threshold;
+        out.push(Bucket { lower: -z, upper: z, count: h.zero_count, bounds: Bounds::Closed });
+    }
+    for (index, count) in positive {
+        out.push(Bucket { lower: upper(index - 1), upper: upper(index), count, bounds: Bounds::OpenLeft });
     }
     out
 }
@@ -278,7 +336,7 @@ pub fn sub(a: &Histogram, b: &Histogram) -> Result<(Histogram, Combined), Incomp
 
 /// A sum of many histograms. Like [`add`] one after the other, but what rounding loses is kept beside and added
 /// at the end (Kahan's method with Neumaier's improvement, bucket by bucket).
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Total {
     sum: Option<Histogram>,
     /// What the sum lacks, in the same buckets.

@@ -3,10 +3,13 @@
 //! It keeps everything, accepts samples in any order of series but ascending time within one, and answers from
 //! what is there when a select begins. It is not a database: no limits, no retention, every select scans.
 
-use crate::parse::series::{SeriesDescription, SeriesValue};
+use crate::{
+    engine::is_reset,
+    parse::series::{SeriesDescription, SeriesValue},
+};
 use model::{
-    Append, AppendError, Appended, Batch, Labels, Matcher, Reject, SampleColumns, Select, SelectError,
-    SelectRequest, SeriesRef, SeriesStream, Timestamp, Value,
+    Append, AppendError, Appended, Batch, CounterReset, Labels, Matcher, Reject, SampleColumns, Select,
+    SelectError, SelectRequest, SeriesRef, SeriesStream, Timestamp, Value,
 };
 use std::{
     collections::BTreeMap,
@@ -146,9 +149,24 @@ impl State {
             }
             _ => {}
         }
-        columns.push(at, value, start);
+        columns.push(at, noted(value, columns), start);
         Ok(())
     }
+}
+
+/// A histogram that says nothing of resets is marked where it plainly goes on from the sample before it, as a
+/// store that encodes histograms marks it.
+fn noted(value: Value, before: &SampleColumns) -> Value {
+    let Value::Histogram(mut h) = value else { return value };
+    let last = before.histograms.last().filter(|(i, _)| i + 1 == before.len());
+    if let Some((_, last)) = last
+        && h.reset == CounterReset::Unknown
+        && last.reset != CounterReset::Gauge
+        && !is_reset(&h, last)
+    {
+        Arc::make_mut(&mut h).reset = CounterReset::NotReset;
+    }
+    Value::Histogram(h)
 }
 
 impl Append for MemoryStore {

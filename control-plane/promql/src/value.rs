@@ -1,6 +1,6 @@
 //! What a query gives back.
 
-use crate::error::Span;
+use crate::{engine::date, error::Span};
 use model::{Labels, Timestamp, Value};
 
 /// One series of an instant vector.
@@ -90,24 +90,37 @@ impl Annotation {
 
 impl Correction {
     fn describe(&self) -> String {
-        let n = |v| model::number::format(v);
         format!(
             ", from buckets {} to {}, with a max diff of {}, over {} samples from {} to {}",
-            n(self.lowest),
-            n(self.highest),
-            n(self.difference),
+            model::number::format(self.lowest),
+            model::number::format(self.highest),
+            two_digits(self.difference),
             self.count,
-            seconds(self.from),
-            seconds(self.to),
+            rfc3339(self.from),
+            rfc3339(self.to),
         )
     }
 }
 
-/// A time in seconds with the milliseconds that it has.
-fn seconds(at: Timestamp) -> String {
-    #[expect(clippy::cast_precision_loss, reason = "only shown")]
-    let s = at as f64 / 1000.0;
-    format!("{s}")
+/// A number with two significant digits, as C's `%.2g`.
+fn two_digits(v: f64) -> String {
+    let scientific = format!("{v:.1e}");
+    let Some((mantissa, exponent)) = scientific.split_once('e') else { return scientific };
+    match exponent.parse::<i32>() {
+        Ok(e) if !(-4..2).contains(&e) => {
+            let sign = if e < 0 { '-' } else { '+' };
+            format!("{}e{sign}{:02}", mantissa.trim_end_matches(".0"), e.unsigned_abs())
+        }
+        _ => scientific.parse::<f64>().map_or(scientific, |v| v.to_string()),
+    }
+}
+
+/// A time to the second, in UTC.
+fn rfc3339(at: Timestamp) -> String {
+    let seconds = at.div_euclid(1000);
+    let (day, second) = (date::day(seconds.div_euclid(86_400)), seconds.rem_euclid(86_400));
+    let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
+    format!("{:04}-{:02}-{:02}T{hour:02}:{minute:02}:{second:02}Z", day.year, day.month, day.day)
 }
 
 /// The annotations of one query, each once, in the order in which they came up.

@@ -21,7 +21,10 @@ use model::{AppendError, Labels};
 use std::{
     io,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 /// What a file of the store begins with, together with its [`VERSION`] and a checksum: 16 bytes.
@@ -119,9 +122,6 @@ struct Files {
     safe: u64,
     /// Bytes to write next.
     waiting: Vec<u8>,
-    /// Bytes of all segments since the last checkpoint.
-    since_checkpoint: u64,
-    syncs: u64,
 }
 
 #[derive(Debug)]
@@ -132,6 +132,10 @@ pub(crate) struct Log {
     max_waiting: usize,
     buffer: Mutex<Buffer>,
     files: Mutex<Files>,
+    /// Bytes of all segments since the last checkpoint. Beside the files, so that looking at it never waits for
+    /// the disk.
+    since_checkpoint: AtomicU64,
+    syncs: AtomicU64,
 }
 
 /// A number of bytes, and of syncs.
@@ -161,9 +165,9 @@ impl Log {
                 number: replayed.last_number + 1,
                 safe: 0,
                 waiting: Vec::new(),
-                since_checkpoint: replayed.segment_bytes,
-                syncs: 0,
             }),
+            since_checkpoint: AtomicU64::new(replayed.segment_bytes),
+            syncs: AtomicU64::new(0),
         }
     }
 
@@ -216,19 +220,18 @@ impl Log {
         Ok((ended, taken))
     }
 
-    /// Told when a checkpoint has replaced the segments up to `ended`.
+    /// Told when a checkpoint has replaced the segments before the current one.
     pub(crate) fn checkpointed(&self) {
-        let mut files = self.lock_files();
-        files.since_checkpoint = files.safe;
+        let files = self.lock_files();
+        self.since_checkpoint.store(files.safe, Ordering::Relaxed);
     }
 
     pub(crate) fn since_checkpoint(&self) -> u64 {
-        self.lock_files().since_checkpoint
+        self.since_checkpoint.load(Ordering::Relaxed)
     }
 
     pub(crate) fn stats(&self) -> LogStats {
-        let files = self.lock_files();
-        LogStats { bytes: files.since_checkpoint, syncs: files.syncs }
+        LogStats { bytes: self.since_checkpoint(), syncs: self.syncs.load(Ordering::Relaxed) }
     }
 
     /// Syncs and takes nothing more.
@@ -269,7 +272,7 @@ impl Log {
             files.current = Some(file);
             files.safe = HEADER as u64;
         }
-        let Files { current, safe, waiting, since_checkpoint, syncs, .. } = files;
+        let Files { current, safe, waiting, .. } = files;
         let file = current.as_mut().expect("it was made just above");
         if let Err(e) = file.append(waiting) {
             // Half a record would hide what follows it: back to the last whole one.
@@ -277,9 +280,9 @@ impl Log {
             return Err(Failure::of(e));
         }
         file.sync().map_err(Failure::Fatal)?;
-        *syncs += 1;
+        self.syncs.fetch_add(1, Ordering::Relaxed);
         *safe += waiting.len() as u64;
-        *since_checkpoint += waiting.len() as u64;
+        self.since_checkpoint.fetch_add(waiting.len() as u64, Ordering::Relaxed);
         waiting.clear();
         waiting.shrink_to(1 << 20);
         Ok(())

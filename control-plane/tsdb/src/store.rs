@@ -20,6 +20,7 @@ use crate::{
 };
 use model::{Append, AppendError, Appended, Batch, Labels, SeriesRef};
 use std::{
+    fmt,
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
@@ -30,8 +31,14 @@ use std::{
 };
 
 /// The store. Clones share it.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Tsdb(Arc<Inner>);
+
+impl fmt::Debug for Tsdb {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tsdb").field("dir", &self.0.config.dir).finish_non_exhaustive()
+    }
+}
 
 /// Numbers about the store. Those named `_total` count since it was opened.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -1,1 +1,113 @@
-//! What people and programs see: API, console, Grafana, gateway.
+//! What people and programs see: the Prometheus API, Vigie's own API, the console, and Grafana's dashboards.
+//!
+//! It shows and passes on; it decides nothing. Every route declares the [`Role`] it needs where it is added, and
+//! [`routes::Routes`] keeps the list that a test walks. Handlers read snapshots; queries run on threads that may
+//! block, bounded in number and stopped when their client goes away.
+
+pub mod access;
+pub mod api;
+pub mod console;
+pub mod grafana;
+mod params;
+mod plane;
+pub mod routes;
+
+pub use access::{Access, Identity, Role};
+pub use routes::{RouteInfo, Routes};
+
+use budget::Authority;
+use kit::{clock::Clock, tasks::Tasks};
+use model::{Labels, Select, Timestamp};
+use promql::Engine;
+use rules::Rules;
+use state::State;
+use std::{future::Future, path::PathBuf, pin::Pin, sync::Arc, time::Duration};
+
+/// One probe as the console shows it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ProbeView {
+    pub name: String,
+    pub service: String,
+    pub target: String,
+    /// `None` before the first result.
+    pub up: Option<bool>,
+    /// When the state last changed.
+    pub since: Option<Timestamp>,
+    /// Share of the last day's results that were good, 0 to 1.
+    pub uptime: Option<f64>,
+    pub latency: Option<Duration>,
+    pub last: Option<Timestamp>,
+    pub error: Option<String>,
+    pub depends_on: Vec<String>,
+}
+
+/// One scrape target, as `/api/v1/targets` and the console show it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TargetView {
+    pub pool: String,
+    pub url: String,
+    pub labels: Labels,
+    pub discovered: Labels,
+    /// `None` before the first scrape.
+    pub up: Option<bool>,
+    pub last: Option<Timestamp>,
+    pub duration: Duration,
+    pub error: Option<String>,
+    pub interval: Duration,
+    pub timeout: Duration,
+}
+
+/// What the collector shows of itself.
+pub trait Observed: Send + Sync + std::fmt::Debug {
+    fn probes(&self) -> Vec<ProbeView>;
+    /// Active targets.
+    fn targets(&self) -> Vec<TargetView>;
+    /// Discovered labels of targets that relabelling dropped.
+    fn dropped(&self) -> Vec<Labels>;
+}
+
+/// What a reload answers: an error is every problem of the files.
+pub type ReloadOutcome = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
+
+/// Reloads the configuration, all or nothing.
+#[derive(Clone)]
+pub struct Reload(pub Arc<dyn Fn() -> ReloadOutcome + Send + Sync>);
+
+impl std::fmt::Debug for Reload {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Reload")
+    }
+}
+
+/// What the web needs of the other rooms.
+#[derive(Debug, Clone)]
+pub struct Plane {
+    pub engine: Arc<Engine>,
+    pub select: Arc<dyn Select>,
+    pub rules: Arc<Rules>,
+    pub alerting: Arc<alerting::Alerting>,
+    pub budget: Arc<Authority>,
+    pub observed: Arc<dyn Observed>,
+    pub state: State,
+    pub clock: Clock,
+    pub tasks: Tasks,
+    pub reload: Reload,
+    pub version: &'static str,
+    pub external_url: String,
+    /// Where `ops/runbooks/` is.
+    pub config_dir: PathBuf,
+    /// Set once everything has started.
+    pub ready: Arc<std::sync::atomic::AtomicBool>,
+    /// Queries that run at the same time, and how long one may take.
+    pub queries: Arc<tokio::sync::Semaphore>,
+    pub query_timeout: Duration,
+}
+
+/// All routes of Vigie, with their roles enforced. Health and metrics are the kit's.
+pub fn routes(plane: &Plane, access: Access) -> Routes {
+    let mut routes = Routes::new(Arc::new(access));
+    api::add(&mut routes, plane);
+    plane::add(&mut routes, plane);
+    console::add(&mut routes, plane);
+    routes
+}

@@ -26,6 +26,8 @@ pub struct EmailConfig {
     pub subject: Option<Text>,
     pub text: Option<Text>,
     pub html: Option<Text>,
+    /// Kept for the console instead of being sent: development without a relay.
+    pub capture: bool,
 }
 
 /// Where Slack messages go: an incoming webhook.
@@ -173,6 +175,7 @@ fn read_email(
             r.problem(node, format!("{address:?} is no mail address: {e}"));
         }
     }
+    let capture = global.capture_mail;
     let Some(smarthost) = smarthost else {
         r.problem(
             node,
@@ -202,6 +205,7 @@ fn read_email(
         subject,
         text: text_part,
         html,
+        capture,
     }))
 }
 

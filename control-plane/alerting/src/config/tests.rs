@@ -98,6 +98,7 @@ fn settings_beat_the_files_globals_and_secrets_do_not_show() {
         smtp_smarthost: Some("mail.example.org:587".into()),
         smtp_from: None,
         slack_api_url: Some(Secret::new("https://hooks.example.org/hunter2")),
+        capture_mail: false,
     };
     let config = RoutingConfig::parse("r", GOOD, Path::new("."), &overrides).expect("reads");
     let IntegrationKind::Email(email) = &config.receivers["oncall"].integrations[0].kind else {

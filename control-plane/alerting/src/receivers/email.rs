@@ -1,6 +1,6 @@
 //! E-mail: a multipart message, text and HTML, by SMTP.
 
-use super::Senders;
+use super::{CapturedMail, Senders};
 use crate::{config::EmailConfig, core::Job, message::Message};
 use lettre::{
     AsyncSmtpTransport, AsyncTransport, Tokio1Executor,
@@ -21,6 +21,16 @@ pub(super) async fn send(
     message: &Message,
     now: Timestamp,
 ) -> Result<(), String> {
+    if config.capture {
+        let mail = CapturedMail {
+            at: now,
+            to: config.to.clone(),
+            subject: message.title.clone(),
+            text: message.plain(),
+        };
+        senders.capture(mail);
+        return Ok(());
+    }
     let email = compose(senders, config, job, message, now)?;
     let tls = || TlsParameters::new(config.host.clone()).map_err(|e| format!("TLS: {e}"));
     let mut builder = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(&config.host)

@@ -8,12 +8,12 @@ use super::{
     sum::{self, Mean, Sum},
 };
 use crate::{
-    ast::{Aggregate, AggregateOp, Expr},
+    ast::{Aggregate, AggregateOp, Expr, ExprKind},
     error::Span,
     histogram,
     value::Annotations,
 };
-use model::{CounterReset, Histogram, Labels, Value, labels::METRIC_NAME};
+use model::{CounterReset, Hints, Histogram, Labels, Value, labels::METRIC_NAME};
 use std::{cmp::Ordering, collections::HashMap, sync::Arc};
 
 fn group_labels(a: &Aggregate, labels: &Labels) -> Labels {
@@ -61,6 +61,11 @@ impl Evaluator<'_> {
             (Some(param), _) => (self.eval_scalar(param, grid)?, String::new()),
             (None, _) => (Vec::new(), String::new()),
         };
+        if matches!(a.expr.unparen().kind, ExprKind::Selector(_)) {
+            let func = a.op.as_str().to_owned();
+            self.around =
+                Some(Hints { func, grouping: a.grouping.clone(), by: !a.without, ..Hints::default() });
+        }
         let columns = self.eval_vector(&a.expr, grid)?;
         let param_span = a.param.as_ref().map_or(expr.span, |p| p.span);
         match a.op {
@@ -354,11 +359,11 @@ struct Accumulator {
 }
 
 /// Histograms aggregated so far.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 struct Totals {
-    /// `None` once they turned out not to combine.
-    sum: Option<Histogram>,
-    count: f64,
+    total: histogram::Total,
+    /// Whether they turned out not to combine.
+    incompatible: bool,
     reset: bool,
     not_reset: bool,
 }
@@ -407,18 +412,8 @@ impl Accumulator {
         match op {
             AggregateOp::Count | AggregateOp::Group => self.count += 1.0,
             AggregateOp::Sum | AggregateOp::Avg => {
-                let totals = match &mut self.histogram {
-                    slot @ None => {
-                        let first =
-                            Totals { sum: Some((**h).clone()), count: 1.0, reset: false, not_reset: false };
-                        let totals = slot.insert(Box::new(first));
-                        totals.note_reset(h);
-                        return;
-                    }
-                    Some(totals) => totals,
-                };
-                totals.note_reset(h);
-                totals.add(op, h, name, span, annotations);
+                let totals = self.histogram.get_or_insert_default();
+                totals.add(h, name, span, annotations);
             }
             op => {
                 annotations.info(span, format!("ignored histogram in {} aggregation", op.as_str()));
@@ -435,7 +430,7 @@ impl Accumulator {
             if totals.reset && totals.not_reset {
                 annotations.warn(span, "conflicting counter resets during histogram aggregation");
             }
-            return totals.sum.map(|h| Value::Histogram(Arc::new(h)));
+            return totals.result(op, span, annotations).map(|h| Value::Histogram(Arc::new(h)));
         }
         let float = match op {
             AggregateOp::Count if self.count > 0.0 => self.count,
@@ -453,38 +448,26 @@ impl Accumulator {
 }
 
 impl Totals {
-    fn note_reset(&mut self, h: &Histogram) {
+    fn add(&mut self, h: &Histogram, name: &str, span: Span, annotations: &mut Annotations) {
+        if self.incompatible {
+            return;
+        }
         self.reset |= h.reset == CounterReset::Reset;
         self.not_reset |= h.reset == CounterReset::NotReset;
+        if self.total.add(h).is_err() {
+            histograms::warn_mixed_schemas(name, span, annotations);
+            self.incompatible = true;
+        }
     }
 
-    fn add(&mut self, op: AggregateOp, h: &Histogram, name: &str, span: Span, annotations: &mut Annotations) {
-        let Some(sum) = &self.sum else { return };
-        self.count += 1.0;
-        let result = if op == AggregateOp::Sum {
-            histogram::add(sum, h)
-        } else {
-            // The mean moves by the difference's share.
-            let share = 1.0 / self.count;
-            histogram::sub(&histograms::scaled(h, share), &histograms::scaled(sum, share)).and_then(
-                |(step, how)| {
-                    let (next, again) = histogram::add(sum, &step)?;
-                    let bounds_reconciled = how.bounds_reconciled || again.bounds_reconciled;
-                    Ok((next, histogram::Combined { bounds_reconciled, ..again }))
-                },
-            )
-        };
-        match result {
-            Ok((next, how)) => {
-                if how.bounds_reconciled {
-                    annotations.info(span, "mismatched custom buckets were reconciled during aggregation");
-                }
-                self.sum = Some(next);
-            }
-            Err(histogram::Incompatible) => {
-                histograms::warn_mixed_schemas(name, span, annotations);
-                self.sum = None;
-            }
+    fn result(&self, op: AggregateOp, span: Span, annotations: &mut Annotations) -> Option<Histogram> {
+        if self.total.reconciled() {
+            annotations.info(span, "mismatched custom buckets were reconciled during aggregation");
+        }
+        match op {
+            _ if self.incompatible => None,
+            AggregateOp::Avg => self.total.mean(),
+            _ => self.total.sum(),
         }
     }
 }

@@ -138,8 +138,9 @@ impl Evaluator<'_> {
         // From here on the right side is the "one" side.
         let swapped = m.cardinality == Cardinality::OneToMany;
         let (many, one) = if swapped { (rhs, lhs) } else { (lhs, rhs) };
-        let (fill_many, fill_one) =
-            if swapped { (m.fill_right, m.fill_left) } else { (m.fill_left, m.fill_right) };
+        // With group_right, fill_left fills the right side, which Prometheus takes for the left one here; its own
+        // tests demand it.
+        let (fill_many, fill_one) = (m.fill_left, m.fill_right);
         if (many.is_empty() && fill_many.is_none()) || (one.is_empty() && fill_one.is_none()) {
             return Ok(Vec::new());
         }

@@ -6,8 +6,8 @@ use super::{
     classic,
     column::{ABSENT, Column, Grid},
     date,
-    eval::{Evaluated, Evaluator, execution},
-    histograms,
+    eval::{Evaluated, Evaluator, SAME_LABELS, execution},
+    histograms::{self, for_metric},
     select::{Field, seconds},
 };
 use crate::{
@@ -16,6 +16,9 @@ use crate::{
 };
 use model::{Histogram, Labels};
 use std::{collections::HashMap, f64::consts::PI};
+
+/// Prometheus's remark on classic buckets that were not cumulative.
+const FORCED_MONOTONICITY: &str = "input to histogram_quantile needed to be fixed for monotonicity (see https://prometheus.io/docs/prometheus/latest/querying/functions/#histogram_quantile)";
 
 /// Functions of one float.
 fn math(name: &str) -> Option<fn(f64) -> f64> {
@@ -83,6 +86,9 @@ fn of_histogram(name: &str) -> Option<fn(&Histogram) -> f64> {
     })
 }
 
+/// Functions that look at counts and sums but at no bucket.
+const COUNTS_ONLY: [&str; 3] = ["histogram_avg", "histogram_count", "histogram_sum"];
+
 impl Evaluator<'_> {
     pub(crate) fn call(&mut self, expr: &Expr, call: &Call, grid: &Grid) -> Result<Evaluated, EvalError> {
         let name = call.function.name;
@@ -107,10 +113,7 @@ impl Evaluator<'_> {
                 Ok(Evaluated::Scalar(vec![seconds(end); grid.len]))
             }
             "range" => Ok(Evaluated::Scalar(vec![seconds(self.query_range); grid.len])),
-            "step" => {
-                let step = if self.query.len == 1 && self.query_range == 0 { 0 } else { self.query.step };
-                Ok(Evaluated::Scalar(vec![seconds(step); grid.len]))
-            }
+            "step" => Ok(Evaluated::Scalar(vec![seconds(self.query.step); grid.len])),
             "min_of" | "max_of" => {
                 let (mut a, b) =
                     (self.eval_scalar(&call.args[0], grid)?, self.eval_scalar(&call.args[1], grid)?);
@@ -199,7 +202,10 @@ impl Evaluator<'_> {
         grid: &Grid,
         f: fn(&Histogram) -> f64,
     ) -> Result<Evaluated, EvalError> {
-        let mut columns = self.eval_vector(&call.args[0], grid)?;
+        let outer = std::mem::replace(&mut self.counts_only, COUNTS_ONLY.contains(&call.function.name));
+        let columns = self.eval_vector(&call.args[0], grid);
+        self.counts_only = outer;
+        let mut columns = columns?;
         for c in &mut columns {
             self.cancel.check()?;
             let histograms = std::mem::take(&mut c.histograms);
@@ -281,7 +287,7 @@ impl Evaluator<'_> {
     fn timestamp(&mut self, call: &Call, grid: &Grid) -> Result<Evaluated, EvalError> {
         let columns = match &call.args[0].unparen().kind {
             ExprKind::Selector(s) if s.range.is_none() && s.extent.is_none() => {
-                self.instant_field(s, grid, Field::Time)?
+                self.instant_field(s, call.args[0].span, grid, Field::Time)?
             }
             _ => {
                 let mut columns = self.eval_vector(&call.args[0], grid)?;
@@ -299,11 +305,11 @@ impl Evaluator<'_> {
         self.without_name(columns).map(Evaluated::Vector)
     }
 
-    /// When the sample's counting began; only selectors know it.
+    /// When the sample's counting began; only selectors know it, and only if start times are looked at.
     fn start_timestamp(&mut self, call: &Call, grid: &Grid) -> Result<Evaluated, EvalError> {
         let columns = match &call.args[0].unparen().kind {
-            ExprKind::Selector(s) if s.range.is_none() && s.extent.is_none() => {
-                self.instant_field(s, grid, Field::Start)?
+            ExprKind::Selector(s) if s.range.is_none() && s.extent.is_none() && self.config.start_times => {
+                self.instant_field(s, call.args[0].span, grid, Field::Start)?
             }
             _ => {
                 self.eval_vector(&call.args[0], grid)?;
@@ -341,6 +347,9 @@ impl Evaluator<'_> {
                             out.len() - 1
                         }
                     };
+                    if out[target].present(i) {
+                        return execution(SAME_LABELS);
+                    }
                     out[target].values[i] = v;
                 }
             }
@@ -374,14 +383,7 @@ impl Evaluator<'_> {
                     if let Some((lowest, highest, difference)) = found.corrected {
                         let at = grid.time(i);
                         let name = if self.config.delayed_name_removal { name } else { "" };
-                        let for_metric = if name.is_empty() {
-                            String::new()
-                        } else {
-                            format!(" for metric name {name:?}")
-                        };
-                        let message = format!(
-                            "input to histogram_quantile needed to be fixed for monotonicity (see https://prometheus.io/docs/prometheus/latest/querying/functions/#histogram_quantile){for_metric}"
-                        );
+                        let message = for_metric(FORCED_MONOTONICITY, name);
                         let correction =
                             Correction { from: at, to: at, count: 1, lowest, highest, difference };
                         self.annotations.corrected(vector_arg.span, message, correction);
@@ -423,22 +425,15 @@ impl Evaluator<'_> {
     fn families(&mut self, columns: Vec<Column>, span: crate::error::Span, grid: &Grid) -> Vec<Family> {
         let mut index: HashMap<Labels, usize> = HashMap::new();
         let mut out: Vec<Family> = Vec::new();
+        let mut family = |labels: Labels, drop_name: bool, out: &mut Vec<Family>| {
+            *index.entry(labels).or_insert_with_key(|labels| {
+                out.push(Family { labels: labels.clone(), drop_name, ..Family::default() });
+                out.len() - 1
+            })
+        };
         for c in columns {
-            let drop_name = c.drop_name;
-            let mut family = |labels: Labels| {
-                *index.entry(labels.clone()).or_insert_with(|| {
-                    out.push(Family {
-                        labels,
-                        drop_name,
-                        classic: Vec::new(),
-                        natives: Vec::new(),
-                        clash: Vec::new(),
-                    });
-                    out.len() - 1
-                })
-            };
             if c.histograms.iter().any(Option::is_some) {
-                let at = family(c.labels.clone());
+                let at = family(c.labels.clone(), c.drop_name, &mut out);
                 out[at].natives.push(c.clone());
             }
             if (0..grid.len).all(|i| c.float(i).is_none()) {
@@ -446,29 +441,11 @@ impl Evaluator<'_> {
             }
             let le = c.labels.value("le");
             let Some(upper) = bound(le) else {
-                let name = c.labels.metric_name();
-                let for_metric =
-                    if name.is_empty() { String::new() } else { format!(" for metric name {name:?}") };
-                let message =
-                    format!("bucket label \"le\" is missing or has a malformed value of {le:?}{for_metric}");
-                self.annotations.warn(span, message);
+                let message = format!("bucket label \"le\" is missing or has a malformed value of {le:?}");
+                self.annotations.warn(span, for_metric(&message, c.labels.metric_name()));
                 continue;
             };
-            let at = match index.get(&c.labels.drop(&["le"])) {
-                Some(at) => *at,
-                None => {
-                    let labels = c.labels.drop(&["le"]);
-                    index.insert(labels.clone(), out.len());
-                    out.push(Family {
-                        labels,
-                        drop_name,
-                        classic: Vec::new(),
-                        natives: Vec::new(),
-                        clash: Vec::new(),
-                    });
-                    out.len() - 1
-                }
-            };
+            let at = family(c.labels.drop(&["le"]), c.drop_name, &mut out);
             out[at].classic.push((upper, c));
         }
         for family in out.iter_mut().filter(|f| !f.classic.is_empty() && !f.natives.is_empty()) {
@@ -479,11 +456,8 @@ impl Evaluator<'_> {
                 })
                 .collect();
             if family.clash.contains(&true) {
-                let name = family.labels.metric_name();
-                let for_metric =
-                    if name.is_empty() { String::new() } else { format!(" for metric name {name:?}") };
-                let message = format!("vector contains a mix of classic and native histograms{for_metric}");
-                self.annotations.warn(span, message);
+                let message = "vector contains a mix of classic and native histograms";
+                self.annotations.warn(span, for_metric(message, family.labels.metric_name()));
             }
         }
         out
@@ -505,7 +479,7 @@ fn open_metrics(q: f64) -> String {
 }
 
 /// What stands for one histogram in a vector.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Family {
     /// Without `le`.
     labels: Labels,

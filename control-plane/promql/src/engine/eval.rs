@@ -8,7 +8,7 @@ use crate::{
     ast::{At, Expr, ExprKind, Matching},
     value::{Annotations, QueryStats},
 };
-use model::{Cancel, Labels, Select, Timestamp, labels::METRIC_NAME};
+use model::{Cancel, Hints, Labels, Select, Timestamp, labels::METRIC_NAME};
 use std::collections::HashMap;
 
 /// The labels that say what a metric is, and that an operation on its values takes away.
@@ -45,13 +45,17 @@ pub(crate) struct Evaluator<'a> {
     pub(crate) config: &'a EngineConfig,
     pub(crate) select: &'a dyn Select,
     pub(crate) cancel: &'a Cancel,
-    /// The whole query's steps; subqueries evaluate on others.
+    /// The whole query's steps, 0 apart for an instant query; subqueries evaluate on others.
     pub(crate) query: Grid,
     /// The whole query's last time as asked for, minus its first.
     pub(crate) query_range: i64,
     pub(crate) annotations: Annotations,
     pub(crate) stats: QueryStats,
     held: usize,
+    /// Whether what is evaluated now only serves counts and sums of histograms; then resets are noted on each.
+    pub(crate) counts_only: bool,
+    /// What the aggregation right around the next selector does, for the store to know.
+    pub(crate) around: Option<Hints>,
 }
 
 impl<'a> Evaluator<'a> {
@@ -72,6 +76,8 @@ impl<'a> Evaluator<'a> {
             annotations: Annotations::default(),
             stats: QueryStats::default(),
             held: 0,
+            counts_only: false,
+            around: None,
         })
     }
 
@@ -154,7 +160,7 @@ impl<'a> Evaluator<'a> {
             ExprKind::Paren(inner) => self.eval(inner, grid),
             ExprKind::Unary { negative, expr: inner } => self.unary(*negative, inner, grid),
             ExprKind::Selector(s) if s.range.is_none() => {
-                self.instant_selector(s, grid).map(Evaluated::Vector)
+                self.instant_selector(s, expr.span, grid).map(Evaluated::Vector)
             }
             ExprKind::Selector(_) | ExprKind::Subquery(_) => execution("a range vector cannot stand here"),
             ExprKind::Call(call) => self.call(expr, call, grid),
@@ -242,8 +248,7 @@ impl<'a> Evaluator<'a> {
 
     /// A duration in milliseconds; one that must be positive is checked to be.
     pub(crate) fn millis(&self, d: &crate::ast::Duration, positive: bool) -> Result<i64, EvalError> {
-        let step = if self.query_range == 0 && self.query.len == 1 { 0 } else { self.query.step };
-        match d.millis(step, self.query_range) {
+        match d.millis(self.query.step, self.query_range) {
             Ok(ms) if positive && ms <= 0 => execution("duration must be greater than 0"),
             Ok(ms) => Ok(ms),
             Err(e) => execution(e.message()),

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     error::Span,
-    histogram::{self, Incompatible, Parts, bounds, unpack, upper_bound},
+    histogram::{self, Bounds, Bucket, Incompatible, Parts, bounds, buckets, unpack, upper_bound},
     value::Annotations,
 };
 use model::{CounterReset, Histogram, Value};
@@ -147,6 +147,29 @@ pub(crate) fn difference(
     }
 }
 
+/// The histogram at `fraction` of the way from `a` to `b`; a counter that began anew between them starts from
+/// zero. `None`, with a remark, if they do not combine.
+pub(crate) fn between(
+    a: &Histogram,
+    b: &Histogram,
+    fraction: f64,
+    counter: bool,
+    notes: &mut Notes<'_>,
+) -> Option<Histogram> {
+    if a.uses_custom_buckets() != b.uses_custom_buckets() {
+        let name = notes.name().to_owned();
+        warn_mixed_schemas(&name, notes.first, notes.annotations);
+        return None;
+    }
+    if counter && is_reset(b, a) {
+        return Some(scaled(b, fraction));
+    }
+    let (step, _) = histogram::sub(b, a).ok()?;
+    let mut out = histogram::add(a, &scaled(&step, fraction)).ok()?.0;
+    out.reset = b.reset;
+    Some(out)
+}
+
 /// How much a window's histograms grew from first to last, resets made up for. With `from_zero` the first one
 /// counts in full, because its counting began within the window.
 pub(crate) fn growth(
@@ -237,45 +260,6 @@ pub(crate) fn fold(values: &[Arc<Histogram>], mean: bool, notes: &mut Notes<'_>)
     h.map(|h| Value::Histogram(Arc::new(h)))
 }
 
-/// A bucket with its bounds.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Bucket {
-    pub(crate) lower: f64,
-    pub(crate) upper: f64,
-    pub(crate) count: f64,
-}
-
-/// All buckets from the lowest values to the highest, the zero bucket among them.
-pub(crate) fn buckets(h: &Histogram) -> Vec<Bucket> {
-    let positive = unpack(&h.positive_spans, &h.positive);
-    let mut out = Vec::with_capacity(positive.len() + h.negative.len() + 1);
-    if h.uses_custom_buckets() {
-        let b = bounds(h);
-        let at = |i: i32| usize::try_from(i).ok();
-        for (index, count) in positive {
-            let lower = at(index - 1).and_then(|i| b.get(i)).copied().unwrap_or(f64::NEG_INFINITY);
-            let upper = at(index).and_then(|i| b.get(i)).copied().unwrap_or(f64::INFINITY);
-            out.push(Bucket { lower, upper, count });
-        }
-        return out;
-    }
-    let schema = h.schema;
-    for (index, count) in unpack(&h.negative_spans, &h.negative).into_iter().rev() {
-        out.push(Bucket {
-            lower: -upper_bound(index, schema),
-            upper: -upper_bound(index - 1, schema),
-            count,
-        });
-    }
-    if h.zero_count != 0.0 {
-        out.push(Bucket { lower: -h.zero_threshold, upper: h.zero_threshold, count: h.zero_count });
-    }
-    for (index, count) in positive {
-        out.push(Bucket { lower: upper_bound(index - 1, schema), upper: upper_bound(index, schema), count });
-    }
-    out
-}
-
 /// The zero bucket of a histogram that has buckets on one side only reaches to 0 only.
 fn narrow_zero(h: &Histogram, mut b: Bucket) -> Bucket {
     if b.lower < 0.0 && b.upper > 0.0 {
@@ -288,7 +272,8 @@ fn narrow_zero(h: &Histogram, mut b: Bucket) -> Bucket {
     b
 }
 
-fn for_metric(message: &str, name: &str) -> String {
+/// A remark with the metric that it is about, if that is known.
+pub(crate) fn for_metric(message: &str, name: &str) -> String {
     if name.is_empty() { message.to_owned() } else { format!("{message} for metric name {name:?}") }
 }
 
@@ -312,7 +297,7 @@ pub(crate) fn quantile(q: f64, h: &Histogram, name: &str, span: Span, annotation
     }
     let mut rank = if forward { q * h.count } else { (1.0 - q) * h.count };
     let mut count = 0.0;
-    let mut found = Bucket { lower: 0.0, upper: 0.0, count: 0.0 };
+    let mut found = Bucket { lower: 0.0, upper: 0.0, count: 0.0, bounds: Bounds::Closed };
     for b in all.into_iter().filter(|b| b.count != 0.0) {
         found = b;
         count += b.count;
@@ -435,95 +420,81 @@ pub(crate) fn variance(h: &Histogram) -> f64 {
     (sum.sum + sum.compensation) / h.count
 }
 
-/// The histogram without its observations above (`upper`) or below the value `at`.
+/// The histogram without its observations above (`upper`) or below the value `at`. If any go, the sum is
+/// estimated anew, each observation taken to lie at the middle of what is left of its bucket.
 pub(crate) fn trim(h: &Histogram, at: f64, upper: bool) -> Histogram {
     let custom = h.uses_custom_buckets();
     let mut parts = Parts::of(h);
-    let (mut count, mut removed) = (0.0, 0.0);
-    let (mut has_positive, mut has_negative) = (false, false);
-    let custom_bounds = h.custom_bounds.clone();
-    let limits = |index: i32| {
-        if !custom {
-            return (upper_bound(index - 1, h.schema), upper_bound(index, h.schema));
+    let (mut count, mut sum, mut cut_any) = (0.0, 0.0, false);
+    let mut cut = |b: Bucket, linear: bool| {
+        let (kept, middle) = kept_part(b, at, upper, linear);
+        cut_any |= kept != b.count;
+        count += kept;
+        if kept != 0.0 {
+            sum += kept * middle;
         }
-        let b = custom_bounds.as_deref().unwrap_or(&[]);
-        let get = |i: i32| usize::try_from(i).ok().and_then(|i| b.get(i)).copied();
-        (get(index - 1).unwrap_or(f64::NEG_INFINITY), get(index).unwrap_or(f64::INFINITY))
+        kept
     };
     for (index, c) in parts.positive.iter_mut().filter(|(_, c)| *c != 0.0) {
-        let (low, high) = limits(*index);
-        has_positive |= !custom || high > 0.0;
-        has_negative |= custom && (high <= 0.0 || low < 0.0);
-        cut(Bucket { lower: low, upper: high, count: *c }, at, upper, custom, (&mut count, &mut removed), c);
+        let (lower, upper) = if custom {
+            let get = |i: i32| usize::try_from(i).ok().and_then(|i| bounds(h).get(i)).copied();
+            (get(*index - 1).unwrap_or(f64::NEG_INFINITY), get(*index).unwrap_or(f64::INFINITY))
+        } else {
+            (upper_bound(*index - 1, h.schema), upper_bound(*index, h.schema))
+        };
+        *c = cut(Bucket { lower, upper, count: *c, bounds: Bounds::OpenLeft }, custom);
     }
     for (index, c) in parts.negative.iter_mut().filter(|(_, c)| *c != 0.0) {
-        let (low, high) = limits(*index);
-        has_negative = true;
-        cut(Bucket { lower: -high, upper: -low, count: *c }, at, upper, false, (&mut count, &mut removed), c);
+        let (lower, upper) = (-upper_bound(*index, h.schema), -upper_bound(*index - 1, h.schema));
+        *c = cut(Bucket { lower, upper, count: *c, bounds: Bounds::OpenRight }, false);
     }
-    if h.zero_count > 0.0 {
+    if h.zero_count != 0.0 {
         let z = h.zero_threshold;
-        let zero = narrow_zero(h, Bucket { lower: -z, upper: z, count: h.zero_count });
-        let below = if at <= zero.lower {
-            0.0
-        } else if at >= zero.upper {
-            h.zero_count
-        } else {
-            h.zero_count * (at - zero.lower) / (zero.upper - zero.lower)
-        };
-        parts.head.zero_count = if upper { below } else { h.zero_count - below };
-        count += parts.head.zero_count;
+        let zero = Bucket { lower: -z, upper: z, count: h.zero_count, bounds: Bounds::Closed };
+        parts.head.zero_count = cut(narrow_zero(h, zero), true);
     }
-    let mut sum = if count == 0.0 { 0.0 } else { h.sum - removed };
-    if (!has_negative && sum < 0.0) || (!has_positive && sum > 0.0) {
-        sum = 0.0;
+    if cut_any {
+        parts.head.count = count;
+        parts.head.sum = sum;
     }
-    parts.head.count = count;
-    parts.head.sum = sum;
     parts.build()
 }
 
-/// Keeps the part of one bucket; what goes is taken to have lain at the middle of its part.
-fn cut(
-    b: Bucket,
-    at: f64,
-    upper: bool,
-    linear: bool,
-    (count, removed): (&mut f64, &mut f64),
-    slot: &mut f64,
-) {
-    let (all_kept, some_kept) =
-        if upper { (b.upper <= at, b.lower < at) } else { (b.lower >= at, b.upper > at) };
-    if all_kept {
-        *count += b.count;
-        return;
+/// How much of a bucket is kept, and the middle of the part that is.
+fn kept_part(mut b: Bucket, at: f64, upper: bool, linear: bool) -> (f64, f64) {
+    const NOTHING: (f64, f64) = (0.0, 0.0);
+    // Values of a lowest bucket that ends above 0 are taken to be positive.
+    if b.lower == f64::NEG_INFINITY && b.upper > 0.0 && b.upper.is_finite() {
+        b.lower = 0.0;
     }
-    let geometric = |x: f64, y: f64| (x * y).abs().sqrt().copysign(b.upper + b.lower);
-    let (keep, middle) = if b.lower.is_infinite() || b.upper.is_infinite() {
-        open_bucket(b, at, upper)
-    } else if !some_kept {
-        (0.0, if linear { f64::midpoint(b.lower, b.upper) } else { geometric(b.lower, b.upper) })
-    } else {
-        let below = b.count * share_below(at, b, linear);
-        let (keep, from, to) = if upper { (below, at, b.upper) } else { (b.count - below, b.lower, at) };
-        (keep, if linear { f64::midpoint(from, to) } else { geometric(from, to) })
-    };
-    *removed += (b.count - keep) * middle;
-    *count += keep;
-    *slot = keep;
-}
-
-/// How much of a bucket without lower or upper end is kept, and where the rest lay.
-fn open_bucket(b: Bucket, at: f64, upper: bool) -> (f64, f64) {
-    if b.lower == f64::NEG_INFINITY {
-        // Values are taken to be positive if any can be.
-        if at >= 0.0 && b.upper > at && b.upper.is_finite() {
-            let below = b.count * at / b.upper;
-            return if upper { (below, f64::midpoint(at, b.upper)) } else { (b.count - below, at / 2.0) };
+    match (b.lower.is_infinite(), b.upper.is_infinite()) {
+        (false, false) => {}
+        (true, true) => {
+            let all = if upper { at == f64::INFINITY } else { at == f64::NEG_INFINITY };
+            return if all { (b.count, 0.0) } else { NOTHING };
         }
-        return (0.0, b.upper);
+        // Open buckets are kept or dropped as a whole.
+        (true, false) if upper && at > f64::NEG_INFINITY => return (b.count, at.min(b.upper)),
+        (true, false) => return if !upper && at == f64::NEG_INFINITY { (b.count, b.upper) } else { NOTHING },
+        (false, true) if !upper && at < f64::INFINITY => return (b.count, at.max(b.lower)),
+        (false, true) => return if upper && at == f64::INFINITY { (b.count, b.lower) } else { NOTHING },
     }
-    (0.0, b.lower)
+    let (from, to) = if upper { (b.lower, at.min(b.upper)) } else { (at.max(b.lower), b.upper) };
+    if from >= to {
+        return NOTHING;
+    }
+    let part = |v: f64| {
+        if v <= b.lower {
+            0.0
+        } else if v >= b.upper {
+            1.0
+        } else {
+            share_below(v, b, linear)
+        }
+    };
+    let middle =
+        if linear { f64::midpoint(from, to) } else { (from * to).sqrt().copysign(b.lower + b.upper) };
+    (b.count * (part(to) - part(from)), middle)
 }
 
 /// The histogram as a label value: sums and buckets with their bounds.
@@ -531,14 +502,10 @@ pub(crate) fn text(h: &Histogram) -> String {
     let n = |v: f64| if v.is_infinite() { model::number::format(v) } else { format!("{v}") };
     let mut out = format!("{{count:{}, sum:{}", n(h.count), n(h.sum));
     for b in buckets(h).into_iter().filter(|b| b.count != 0.0) {
-        // A bucket includes the bound that is further from zero; the zero bucket and custom ones both.
-        let zero = b.lower < 0.0 && b.upper > 0.0 && !h.uses_custom_buckets();
-        let (open, close) = if zero {
-            ('[', ']')
-        } else if b.upper <= 0.0 && !h.uses_custom_buckets() {
-            ('[', ')')
-        } else {
-            ('(', ']')
+        let (open, close) = match b.bounds {
+            Bounds::OpenLeft => ('(', ']'),
+            Bounds::OpenRight => ('[', ')'),
+            Bounds::Closed => ('[', ']'),
         };
         out.push_str(&format!(", {open}{},{}{close}:{}", n(b.lower), n(b.upper), n(b.count)));
     }

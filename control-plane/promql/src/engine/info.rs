@@ -4,8 +4,12 @@ use super::{
     EvalError,
     column::{Column, Grid},
     eval::{Evaluator, execution, merge_same_labels},
+    select::{Field, seconds},
 };
-use crate::ast::{Call, ExprKind, Selector};
+use crate::{
+    ast::{At, Call, Duration, DurationKind, Expr, ExprKind, Number, Selector},
+    error::Span,
+};
 use model::{Labels, LabelsBuilder, MatchOp, Matcher, labels::METRIC_NAME};
 use std::collections::{BTreeMap, HashMap};
 
@@ -33,8 +37,13 @@ impl Evaluator<'_> {
         if names.is_empty() {
             names.push(Matcher::eq(METRIC_NAME, DEFAULT_INFO));
         }
-        // Series that are info metrics themselves stay as they are.
-        let is_info = |c: &Column| names.iter().all(|m| m.matches(c.labels.metric_name()));
+        // Series that are info metrics themselves stay as they are; which metrics are, a negative matcher alone
+        // does not say.
+        let positive = names.iter().any(|m| !m.op.is_negative());
+        if !positive {
+            names.push(any_info()?);
+        }
+        let is_info = |c: &Column| positive && names.iter().all(|m| m.matches(c.labels.metric_name()));
         let mut matchers = names.clone();
         for name in IDENTIFYING {
             let values: Vec<&str> = base
@@ -49,9 +58,21 @@ impl Evaluator<'_> {
         }
         // Matchers that also accept absence must not keep info series out.
         matchers.extend(wanted.values().flatten().filter(|m| !m.matches_empty()).cloned());
-        let selector = Selector { name: None, matchers, range: None, offset: None, at: None, extent: None };
-        let infos =
-            if base.iter().all(is_info) { Vec::new() } else { self.instant_selector(&selector, grid)? };
+        // Info metrics are looked up when the series' samples were.
+        let (at, offset) = self.reference(&call.args[0])?;
+        let offset = (offset != 0).then(|| Duration {
+            span: call.args[0].span,
+            kind: DurationKind::Number(Number { value: seconds(offset), duration: true }),
+        });
+        let selector = Selector { name: None, matchers, range: None, offset, at, extent: None };
+        let infos = if base.iter().all(is_info) {
+            Vec::new()
+        } else {
+            self.instant_selector(&selector, call.args[0].span, grid)?
+        };
+        if infos.iter().any(|c| c.histograms.iter().any(Option::is_some)) {
+            return execution("this should be an info metric, with float samples: it has histograms");
+        }
         let times = self.instant_times(&selector, &infos, grid)?;
         let mut by_identity: HashMap<Labels, Vec<usize>> = HashMap::new();
         for (i, c) in infos.iter().enumerate() {
@@ -81,7 +102,30 @@ impl Evaluator<'_> {
         if infos.is_empty() {
             return Ok(Vec::new());
         }
-        self.instant_field(s, grid, super::select::Field::Time)
+        self.instant_field(s, Span::default(), grid, Field::Time)
+    }
+
+    /// When the samples of an expression are taken, by the first selector in it: at a fixed time, or some
+    /// milliseconds before the step.
+    fn reference(&self, expr: &Expr) -> Result<(Option<At>, i64), EvalError> {
+        match &expr.kind {
+            ExprKind::Selector(s) => Ok((s.at, self.offset(s.offset.as_ref())?)),
+            ExprKind::Subquery(s) => {
+                let (at, offset) = self.reference(&s.expr)?;
+                if at.is_some() {
+                    return Ok((at, offset));
+                }
+                Ok((s.at, offset + self.offset(s.offset.as_ref())?))
+            }
+            _ => {
+                for child in expr.children() {
+                    if !child.selectors().is_empty() {
+                        return self.reference(child);
+                    }
+                }
+                Ok((None, 0))
+            }
+        }
     }
 
     #[expect(clippy::too_many_arguments, reason = "one join, all of whose parts differ")]
@@ -158,6 +202,11 @@ impl Evaluator<'_> {
         }
         Ok(())
     }
+}
+
+/// A matcher for the usual names of info metrics.
+fn any_info() -> Result<Matcher, EvalError> {
+    Matcher::new(METRIC_NAME, MatchOp::Re, ".+_info").map_err(|e| EvalError::Execution(e.to_string()))
 }
 
 /// A matcher for any of these values, `None` when there are none.

@@ -212,6 +212,11 @@ impl Evaluator<'_> {
             let mut notes = Notes { annotations: &mut annotations, labels: &labels, first, all };
             let (mut any_float, mut failed) = (false, None);
             for i in 0..grid.len {
+                // One window can be long; a query must stop between them.
+                if let Err(e) = self.cancel.check() {
+                    failed = Some(e.into());
+                    break;
+                }
                 let at = grid.time(i);
                 let end = fixed.unwrap_or(at).saturating_sub(offset);
                 let start = end.saturating_sub(range);
@@ -220,12 +225,6 @@ impl Evaluator<'_> {
                 let h = histograms.slide(&samples.histograms.times, after_time, until);
                 if f.is_empty() && h.is_empty() {
                     continue;
-                }
-                if extent.is_some() && !h.is_empty() {
-                    failed = Some(EvalError::Execution(
-                        "smoothed and anchored modifiers do not work with native histograms".to_owned(),
-                    ));
-                    break;
                 }
                 let window = Window {
                     floats: Slice {

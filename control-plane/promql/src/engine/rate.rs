@@ -33,7 +33,7 @@ pub(crate) fn restarted<T>(s: &Slice<'_, T>, i: usize) -> bool {
     }
     let (before, now) = (s.times[i], s.times[i + 1]);
     let (start_before, start) = (s.start(i), s.start(i + 1));
-    if start == 0 || start > now || start < before {
+    if start == 0 || start >= now || start < before {
         return false;
     }
     // A start at the sample before: a delta, unless that one's own start is unknown or impossible.
@@ -55,12 +55,17 @@ fn overlap_warning<T>(s: &Slice<'_, T>, notes: &mut Notes<'_>) {
 }
 
 fn extrapolated(w: &Window<'_>, notes: &mut Notes<'_>, counter: bool, per_second: bool) -> Given {
-    if w.extent.is_some() {
-        return Ok(extended(w, counter, per_second).map(Value::Float));
-    }
     if !w.floats.is_empty() && !w.histograms.is_empty() {
         notes.mixed();
         return Ok(None);
+    }
+    if w.extent.is_some() && !w.histograms.is_empty() {
+        let growth = extended_histograms(w, notes, counter);
+        let by = if per_second { 1.0 / seconds(w.end - w.start) } else { 1.0 };
+        return Ok(growth.map(|h| Value::Histogram(Arc::new(histograms::scaled(&h, by)))));
+    }
+    if w.extent.is_some() {
+        return Ok(extended(w, counter, per_second).map(Value::Float));
     }
     let known_start = |first_start: i64, first: i64| {
         (counter && first_start != 0 && first_start > w.start && first_start < first).then_some(first_start)
@@ -110,8 +115,8 @@ fn factor(w: &Window<'_>, times: &[i64], from: Option<i64>, zero: Option<f64>, p
     let (first, last) = (times[0], times[times.len() - 1]);
     let begin = from.unwrap_or(first);
     let sampled = seconds(last - begin);
-    let gaps = times.len() - 1 + usize::from(from.is_some());
-    let average = sampled / gaps as f64;
+    // How far apart samples are, only samples can tell; a single one does not reach beyond itself.
+    let average = seconds(last - first) / times.len().saturating_sub(1).max(1) as f64;
     let threshold = average * 1.1;
     let mut to_start = if from.is_some() { 0.0 } else { seconds(begin - w.start) };
     if to_start >= threshold {
@@ -128,23 +133,62 @@ fn factor(w: &Window<'_>, times: &[i64], from: Option<i64>, zero: Option<f64>, p
     if per_second { factor / seconds(w.end - w.start) } else { factor }
 }
 
+/// The samples at or around the edges of an extended window: the last one up to its start, or the first of all;
+/// and the last one, which for smoothing is the first from its end on. `None` if they say nothing about it.
+fn edges(w: &Window<'_>, times: &[i64]) -> Option<(usize, usize)> {
+    let smoothed = w.extent == Some(Extent::Smoothed);
+    let end = times.len().checked_sub(1)?;
+    let first = times[..end].partition_point(|t| *t <= w.start).saturating_sub(1);
+    let last = if smoothed { times[..end].partition_point(|t| *t < w.end) } else { end };
+    (times[last] > w.start && !(smoothed && times[first] > w.end)).then_some((first, last))
+}
+
+/// [`extended`] for histograms: the growth within the window.
+fn extended_histograms(w: &Window<'_>, notes: &mut Notes<'_>, counter: bool) -> Option<Histogram> {
+    let (times, values) = (w.histograms.times, w.histograms.values);
+    let smoothed = w.extent == Some(Extent::Smoothed);
+    let (first, last) = edges(w, times)?;
+    let used = &values[first..=last];
+    let gauges = |h: &Arc<Histogram>| h.reset == CounterReset::Gauge;
+    if counter && used.iter().any(gauges) {
+        histograms::warn_not_counter(notes.first, notes);
+    }
+    let all_gauges = gauges(&values[first]) && gauges(&values[last]);
+    if !counter && !all_gauges {
+        histograms::warn_not_gauge(notes.first, notes);
+    }
+    if used.iter().any(|h| h.uses_custom_buckets() != values[last].uses_custom_buckets()) {
+        let name = notes.name().to_owned();
+        histograms::warn_mixed_schemas(&name, notes.first, notes.annotations);
+        return None;
+    }
+    let mut between = |a: usize, at: i64| {
+        let fraction = seconds(at - times[a]) / seconds(times[a + 1] - times[a]);
+        histograms::between(&values[a], &values[a + 1], fraction, counter, notes)
+    };
+    // An interpolated left edge already lies after a reset that falls between its samples.
+    let left_between = smoothed && times[first] < w.start;
+    let left = if left_between { between(first, w.start)? } else { (*values[first]).clone() };
+    let right = if smoothed && last > 0 && times[last] > w.end {
+        between(last - 1, w.end)?
+    } else {
+        (*values[last]).clone()
+    };
+    let mut result = histograms::difference(&right, &left, notes.first, notes)?;
+    for k in first..last {
+        if counter && !(k == first && left_between) && histograms::is_reset(&values[k + 1], &values[k]) {
+            result = crate::histogram::add(&result, &values[k]).ok()?.0;
+        }
+    }
+    result.reset = CounterReset::Gauge;
+    Some(result)
+}
+
 /// `anchored` and `smoothed`: no extrapolation; the edges' values are looked up or interpolated.
 fn extended(w: &Window<'_>, counter: bool, per_second: bool) -> Option<f64> {
     let (times, values) = (w.floats.times, w.floats.values);
     let smoothed = w.extent == Some(Extent::Smoothed);
-    let final_index = times.len().checked_sub(1)?;
-    let mut first = times[..final_index].partition_point(|t| *t <= w.start).saturating_sub(1);
-    let mut last = final_index;
-    if smoothed {
-        last = times[..final_index].partition_point(|t| *t < w.end);
-    }
-    if times[last] <= w.start {
-        return None;
-    }
-    // With smoothing, all samples after the window's end say nothing about it.
-    if smoothed && times[first] > w.end {
-        return None;
-    }
+    let (mut first, last) = edges(w, times)?;
     let between = |a: usize, b: usize, at: i64| {
         let y0 = if counter && values[b] < values[a] { 0.0 } else { values[a] };
         y0 + (values[b] - y0) * seconds(at - times[a]) / seconds(times[b] - times[a])
@@ -217,7 +261,7 @@ fn in_order<'a>(w: &Window<'a>) -> impl DoubleEndedIterator<Item = Point<'a>> {
 }
 
 fn restarted_between(a: &Point<'_>, b: &Point<'_>) -> bool {
-    if b.start == 0 || b.start > b.time || b.start < a.time {
+    if b.start == 0 || b.start >= b.time || b.start < a.time {
         return false;
     }
     b.start > a.time || (a.start != 0 && a.start < a.time)
@@ -280,19 +324,17 @@ fn tail<'a, T>(s: Slice<'a, T>) -> Slice<'a, T> {
 
 /// How often `differs` holds between a sample and the one before it.
 fn count_pairs(w: &Window<'_>, differs: impl Fn(&Point<'_>, &Point<'_>) -> bool) -> Given {
-    let mut w = *w;
+    let mut points: Vec<Point<'_>> = in_order(w).collect();
     if w.extent == Some(Extent::Anchored) {
-        let times = w.floats.times;
-        let Some(last) = times.len().checked_sub(1) else { return Ok(None) };
-        if times[last] <= w.start {
+        if points.last().is_none_or(|p| p.time <= w.start) {
             return Ok(None);
         }
-        let from = times[..last].partition_point(|t| *t <= w.start).saturating_sub(1);
-        w.floats = Slice { times: &times[from..], values: &w.floats.values[from..], starts: &[] };
+        let anchor = points.partition_point(|p| p.time <= w.start).saturating_sub(1);
+        points.drain(..anchor);
     }
     let mut previous: Option<Point<'_>> = None;
     let mut n = 0u32;
-    for point in in_order(&w) {
+    for point in points {
         if let Some(previous) = &previous {
             n += u32::from(differs(previous, &point));
         }

@@ -2,16 +2,19 @@
 
 use super::{
     EvalError,
-    column::{ABSENT, Column, Grid},
+    column::{Column, Grid},
     eval::{Evaluator, execution},
+    histograms,
+    range::Notes,
 };
 use crate::{
-    ast::{Expr, Extent, Selector, Subquery},
+    ast::{Extent, Selector, Subquery},
+    error::Span,
     value::RangeSeries,
 };
 use model::{
-    Hints, Histogram, Labels, Limits, SampleColumns, SelectRequest, SeriesStream, Timestamp, Value,
-    is_stale_nan,
+    CounterReset, Hints, Histogram, Labels, Limits, SampleColumns, SelectRequest, SeriesStream, Timestamp,
+    Value, is_stale_nan,
 };
 use std::sync::Arc;
 
@@ -88,8 +91,13 @@ impl Samples {
                 self.floats.times.push(grid.time(i));
                 self.floats.values.push(v);
             } else if let Some(h) = c.histogram(i) {
+                let mut h = Arc::clone(h);
+                // What the store knew of resets was between its samples; steps skip some.
+                if matches!(h.reset, CounterReset::Reset | CounterReset::NotReset) {
+                    Arc::make_mut(&mut h).reset = CounterReset::Unknown;
+                }
                 self.histograms.times.push(grid.time(i));
-                self.histograms.values.push(Arc::clone(h));
+                self.histograms.values.push(h);
             }
         }
     }
@@ -142,14 +150,20 @@ impl<'a> Evaluator<'a> {
         Ok(self.select.select(&request)?)
     }
 
-    pub(crate) fn instant_selector(&mut self, s: &Selector, grid: &Grid) -> Result<Vec<Column>, EvalError> {
-        self.instant_field(s, grid, Field::Value)
+    pub(crate) fn instant_selector(
+        &mut self,
+        s: &Selector,
+        span: Span,
+        grid: &Grid,
+    ) -> Result<Vec<Column>, EvalError> {
+        self.instant_field(s, span, grid, Field::Value)
     }
 
     /// For every series and step the newest sample that is not older than the lookback.
     pub(crate) fn instant_field(
         &mut self,
         s: &Selector,
+        span: Span,
         grid: &Grid,
         field: Field,
     ) -> Result<Vec<Column>, EvalError> {
@@ -162,7 +176,7 @@ impl<'a> Evaluator<'a> {
         let lookback = self.config.lookback;
         let smoothed = s.extent == Some(Extent::Smoothed);
         let end = if smoothed { last.saturating_add(lookback) } else { last };
-        let hints = Hints { step: grid.step, ..Hints::default() };
+        let hints = Hints { step: grid.step, ..self.around.take().unwrap_or_default() };
         // Both ends of a request are inclusive, lookback is left-open.
         let mut stream = self.stream(s, first.saturating_sub(lookback).saturating_add(1), end, hints)?;
         let mut samples = SampleColumns::default();
@@ -173,8 +187,15 @@ impl<'a> Evaluator<'a> {
             self.stats.samples_read += samples.len();
             self.hold(samples.len())?;
             let look = |i: usize| fixed.unwrap_or_else(|| grid.time(i)).saturating_sub(offset);
+            if self.counts_only {
+                note_resets(&mut samples);
+            }
             let column = if smoothed {
-                smooth(&samples, labels, grid, lookback, look)?
+                let mut apart = Samples::default();
+                apart.fill(&mut samples.clone(), false);
+                let mut notes =
+                    Notes { annotations: &mut self.annotations, labels: &labels, first: span, all: span };
+                smooth(&apart, &mut notes, grid, lookback, look)
             } else {
                 newest(&samples, labels, grid, lookback, field, look)
             };
@@ -207,20 +228,14 @@ impl<'a> Evaluator<'a> {
             return Err(EvalError::TooManySamples(self.config.max_samples));
         }
         let inner = Grid { start, step, len };
-        Ok((self.eval_vector(&s.expr, &inner)?, inner))
+        let outer = std::mem::replace(&mut self.counts_only, false);
+        let columns = self.eval_vector(&s.expr, &inner);
+        self.counts_only = outer;
+        Ok((columns?, inner))
     }
 
     /// The series of a range selector as they are stored.
-    pub(crate) fn raw_matrix(
-        &mut self,
-        expr: &Expr,
-        s: &Selector,
-        grid: &Grid,
-    ) -> Result<Vec<RangeSeries>, EvalError> {
-        if s.extent.is_some() {
-            let word = if s.extent == Some(Extent::Smoothed) { "smoothed" } else { "anchored" };
-            return execution(format!("{word} modifier can only be used inside a function: {expr}"));
-        }
+    pub(crate) fn raw_matrix(&mut self, s: &Selector, grid: &Grid) -> Result<Vec<RangeSeries>, EvalError> {
         let offset = self.offset(s.offset.as_ref())?;
         let range = match &s.range {
             Some(range) => self.millis(range, true)?,
@@ -228,7 +243,15 @@ impl<'a> Evaluator<'a> {
         };
         let (_, end) = self.look_times(offset, self.fixed_time(s.at), grid);
         let hints = Hints { range, ..Hints::default() };
-        let mut stream = self.stream(s, end.saturating_sub(range).saturating_add(1), end, hints)?;
+        let start = end.saturating_sub(range);
+        let lookback = self.config.lookback;
+        let (before, after) = match s.extent {
+            None => (0, 0),
+            Some(Extent::Anchored) => (lookback, 0),
+            Some(Extent::Smoothed) => (lookback, lookback),
+        };
+        let from = start.saturating_sub(before).saturating_add(1);
+        let mut stream = self.stream(s, from, end.saturating_add(after), hints)?;
         let mut columns = SampleColumns::default();
         let mut out = Vec::new();
         while let Some((_, labels)) = stream.next(&mut columns)? {
@@ -246,6 +269,9 @@ impl<'a> Evaluator<'a> {
                 if !value.is_stale() {
                     points.push((*t, value));
                 }
+            }
+            if s.extent.is_some() {
+                points = with_edges(&points, start, end, s.extent == Some(Extent::Smoothed))?;
             }
             if !points.is_empty() {
                 out.push(RangeSeries { labels, points });
@@ -285,6 +311,9 @@ impl<'a> Evaluator<'a> {
                 let Some((_, labels)) = stream.next(columns)? else { return Ok(None) };
                 self.stats.series_read += 1;
                 self.stats.samples_read += columns.len();
+                if self.counts_only {
+                    note_resets(columns);
+                }
                 samples.fill(columns, self.config.start_times);
                 (labels, false)
             }
@@ -297,6 +326,44 @@ impl<'a> Evaluator<'a> {
         self.hold(samples.len())?;
         Ok(Some(found))
     }
+}
+
+/// The samples of an extended range with a point at each edge: the nearest sample before it, or for smoothing the
+/// line to the next one.
+fn with_edges(
+    points: &[(Timestamp, Value)],
+    start: Timestamp,
+    end: Timestamp,
+    smoothed: bool,
+) -> Result<Vec<(Timestamp, Value)>, EvalError> {
+    let mut floats = Vec::with_capacity(points.len());
+    for (t, value) in points {
+        match value {
+            Value::Float(v) => floats.push((*t, *v)),
+            Value::Histogram(_) => {
+                return execution(
+                    "an anchored or smoothed range of native histograms can only be used in a function",
+                );
+            }
+        }
+    }
+    let at = |edge: Timestamp| {
+        let split = floats.partition_point(|(t, _)| *t <= edge);
+        let (before, after) = (split.checked_sub(1).map(|k| floats[k]), floats.get(split).copied());
+        match (before, after) {
+            (Some((t0, v0)), Some((t1, v1))) if smoothed => {
+                v0 + (v1 - v0) * seconds(edge - t0) / seconds(t1 - t0)
+            }
+            (Some((_, v)), _) | (None, Some((_, v))) => v,
+            (None, None) => f64::NAN,
+        }
+    };
+    if floats.last().is_none_or(|(t, _)| *t <= start) || floats[0].0 > end {
+        return Ok(Vec::new());
+    }
+    let inside = floats.iter().filter(|(t, _)| *t > start && *t < end);
+    let edges = [(start, at(start))].into_iter().chain(inside.copied()).chain([(end, at(end))]);
+    Ok(edges.map(|(t, v)| (t, Value::Float(v))).collect())
 }
 
 fn newest(
@@ -337,38 +404,66 @@ fn newest(
     column
 }
 
-/// The line between the samples before and after each step, or the one sample that is near enough.
+/// The value on the line between the samples before and after each step, or that of the one before alone.
 fn smooth(
-    samples: &SampleColumns,
-    labels: Labels,
+    samples: &Samples,
+    notes: &mut Notes<'_>,
     grid: &Grid,
     lookback: i64,
     look: impl Fn(usize) -> Timestamp,
-) -> Result<Column, EvalError> {
-    let mut column = Column::empty(labels, false, grid.len);
-    if samples.histograms.iter().any(|(_, h)| !is_stale_nan(h.sum)) {
-        return execution("smoothed and anchored modifiers do not work with native histograms");
-    }
+) -> Column {
+    let mut column = Column::empty(notes.labels.clone(), false, grid.len);
     for i in 0..grid.len {
         let at = look(i);
         let (left, right) = (at.saturating_sub(lookback), at.saturating_add(lookback));
-        let split = samples.times.partition_point(|t| *t <= at);
-        let valid = |k: &usize| !is_stale_nan(samples.values[*k]);
-        let before = split.checked_sub(1).filter(|k| samples.times[*k] > left).filter(valid);
-        let after =
-            Some(split).filter(|k| *k < samples.times.len() && samples.times[*k] <= right).filter(valid);
-        column.values[i] = match (before, after) {
-            (Some(b), _) if samples.times[b] == at => samples.values[b],
-            (Some(b), Some(a)) => {
-                let (t0, t1) = (samples.times[b], samples.times[a]);
-                let (v0, v1) = (samples.values[b], samples.values[a]);
-                v0 + (v1 - v0) * seconds(at - t0) / seconds(t1 - t0)
-            }
-            (Some(b), None) => samples.values[b],
-            _ => ABSENT,
+        let near = |times: &[Timestamp]| {
+            let split = times.partition_point(|t| *t <= at);
+            let before = split.checked_sub(1).filter(|k| times[*k] > left);
+            (before, Some(split).filter(|k| *k < times.len() && times[*k] <= right))
         };
+        let (f, h) = (near(&samples.floats.times), near(&samples.histograms.times));
+        if f != (None, None) && h != (None, None) {
+            notes.mixed();
+            continue;
+        }
+        if let (Some(b), after) = f {
+            let (times, values) = (&samples.floats.times, &samples.floats.values);
+            column.values[i] = match after {
+                Some(a) if times[b] < at => {
+                    values[b]
+                        + (values[a] - values[b]) * seconds(at - times[b]) / seconds(times[a] - times[b])
+                }
+                _ => values[b],
+            };
+        } else if let (Some(b), after) = h {
+            let (times, values) = (&samples.histograms.times, &samples.histograms.values);
+            let value = match after {
+                Some(a) if times[b] < at => {
+                    let fraction = seconds(at - times[b]) / seconds(times[a] - times[b]);
+                    let counter = values[a].reset != CounterReset::Gauge;
+                    histograms::between(&values[b], &values[a], fraction, counter, notes).map(Arc::new)
+                }
+                _ => Some(Arc::clone(&values[b])),
+            };
+            if let Some(h) = value {
+                column.set(i, Value::Histogram(h));
+            }
+        }
     }
-    Ok(column)
+    column
+}
+
+/// Marks histograms of unknown origin by whether they began anew after the one before.
+fn note_resets(samples: &mut SampleColumns) {
+    let mut before: Option<Arc<Histogram>> = None;
+    for (_, h) in &mut samples.histograms {
+        if let (CounterReset::Unknown, Some(before)) = (h.reset, &before) {
+            let reset =
+                if histograms::is_reset(h, before) { CounterReset::Reset } else { CounterReset::NotReset };
+            Arc::make_mut(h).reset = reset;
+        }
+        before = Some(Arc::clone(h));
+    }
 }
 
 /// Milliseconds as seconds.

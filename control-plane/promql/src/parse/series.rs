@@ -13,6 +13,7 @@
 
 use super::{Kind, Parser, literal};
 use crate::{
+    ast::Number,
     error::{ParseError, ParseErrors, Span},
     histogram,
 };
@@ -72,6 +73,49 @@ pub fn parse_labels(input: &str) -> Result<Labels, ParseErrors> {
     let labels = parser.metric()?;
     parser.expect_end()?;
     Ok(labels)
+}
+
+/// Writes a histogram in the notation of [`parse_histogram`]; what is zero is left out, gaps are written as zeros.
+pub fn print_histogram(h: &Histogram) -> String {
+    let mut parts: Vec<String> = Vec::new();
+    let mut number = |key: &str, v: f64| {
+        if v != 0.0 {
+            parts.push(format!("{key}:{}", Number { value: v, duration: false }));
+        }
+    };
+    number("schema", f64::from(h.schema));
+    number("count", h.count);
+    number("sum", h.sum);
+    number("z_bucket", h.zero_count);
+    number("z_bucket_w", h.zero_threshold);
+    let list = |values: &mut dyn Iterator<Item = f64>| {
+        let all: Vec<String> = values.map(|value| Number { value, duration: false }.to_string()).collect();
+        format!("[{}]", all.join(" "))
+    };
+    if let Some(bounds) = &h.custom_bounds {
+        parts.push(format!("custom_values:{}", list(&mut bounds.iter().copied())));
+    }
+    let hint = match h.reset {
+        CounterReset::Unknown => None,
+        CounterReset::Reset => Some("reset"),
+        CounterReset::NotReset => Some("not_reset"),
+        CounterReset::Gauge => Some("gauge"),
+    };
+    parts.extend(hint.map(|hint| format!("counter_reset_hint:{hint}")));
+    for (prefix, spans, counts) in
+        [("", &h.positive_spans, &h.positive), ("n_", &h.negative_spans, &h.negative)]
+    {
+        let buckets = histogram::unpack(spans, counts);
+        let (Some((first, _)), Some((last, _))) = (buckets.first(), buckets.last()) else { continue };
+        if *first != 0 {
+            parts.push(format!("{prefix}offset:{first}"));
+        }
+        let at = |index| buckets.binary_search_by_key(&index, |(i, _)| *i).map_or(0.0, |k| buckets[k].1);
+        // A damaged histogram must not make a text without end.
+        let until = (*last).min(first.saturating_add(100_000));
+        parts.push(format!("{prefix}buckets:{}", list(&mut (*first..=until).map(at))));
+    }
+    format!("{{{{{}}}}}", parts.join(" "))
 }
 
 impl Parser<'_> {

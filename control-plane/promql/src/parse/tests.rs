@@ -135,3 +135,52 @@ fn a_series_description_expands() {
         assert!(series::parse_series(bad).is_err(), "{bad}");
     }
 }
+
+#[test]
+fn a_histogram_prints_as_it_is_written() {
+    for text in [
+        "{{schema:1 count:3.1 sum:-0.3 z_bucket:7.1 z_bucket_w:0.05 offset:-3 buckets:[5.1 10 7] n_offset:-5 n_buckets:[4.1 5]}}",
+        "{{schema:1 sum:-0.3 counter_reset_hint:reset buckets:[1 0 7]}}",
+        "{{schema:-53 count:3 custom_values:[5 10] buckets:[1 2]}}",
+        "{{}}",
+    ] {
+        let parsed = series::parse_histogram(text).unwrap_or_else(|e| panic!("{text}: {e}"));
+        assert_eq!(series::print_histogram(&parsed), text);
+    }
+    let gap = model::Histogram {
+        positive_spans: vec![model::Span { offset: -3, length: 1 }, model::Span { offset: 4, length: 2 }],
+        positive: vec![5.1, 10.0, 7.0],
+        ..model::Histogram::default()
+    };
+    assert_eq!(series::print_histogram(&gap), "{{offset:-3 buckets:[5.1 0 0 0 0 10 7]}}");
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_text_makes_the_parser_panic(text in "\\PC{0,60}") {
+        drop(parse(&text));
+        drop(series::parse_series(&text));
+        drop(series::parse_histogram(&text));
+    }
+
+    #[test]
+    fn what_parses_prints_and_parses_to_the_same(
+        words in proptest::collection::vec(
+            proptest::sample::select(vec![
+                "a", "b{c=\"d\"}", "(", ")", "[5m]", "[1h:]", "[10s:5s]", "+", "-", "*", "^", "/", "%", "==", "bool", "and", "or",
+                "unless", "on(x)", "ignoring(y)", "group_left", "group_right(z)", "fill(1)", "sum", "sum by (q)", "rate(", "abs(",
+                "topk(2,", "offset 1m", "offset -(1+2)", "@ 5", "@ end()", "1", "2.5e3", "0x1f", "5m", "Inf", "NaN", "'s'", ",",
+                "anchored", "smoothed", "</", ">/", "without (w)", "atan2", "{__name__=~'x.*'}", "histogram_quantile(0.9,",
+                "label_replace(", "[step()]", "# end\n",
+            ]),
+            0..14,
+        )
+    ) {
+        let text = words.join(" ");
+        if let Ok(tree) = parse(&text) {
+            let printed = tree.to_string();
+            let again = parse(&printed);
+            proptest::prop_assert_eq!(again.as_ref().ok(), Some(&tree), "{} printed as {}", text, printed);
+        }
+    }
+}

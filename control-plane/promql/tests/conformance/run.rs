@@ -89,6 +89,9 @@ fn check(engine: &Engine, store: &MemoryStore, eval: &Eval) -> Result<(), String
     compare(eval, &result, eval.expect.ordered)?;
     match (&eval.expr, eval.times) {
         (Ok(expr), Times::Instant(at)) => again(engine, store, eval, expr, at),
+        (Ok(expr), Times::Range { start, end, step }) => {
+            one_by_one(engine, store, expr, &result, (start, end, step))
+        }
         _ => Ok(()),
     }
 }
@@ -197,6 +200,63 @@ fn again(engine: &Engine, store: &MemoryStore, eval: &Eval, expr: &Expr, at: i64
     };
     let middle = QueryResult { value, annotations: ranged.annotations, stats: ranged.stats };
     compare(eval, &middle, false).map_err(|e| format!("in the middle of a range query: {e}"))
+}
+
+/// A range query must give at each step what an instant query gives there.
+fn one_by_one(
+    engine: &Engine,
+    store: &MemoryStore,
+    expr: &Expr,
+    result: &QueryResult,
+    (start, end, step): (i64, i64, i64),
+) -> Result<(), String> {
+    let QueryValue::Matrix(series) = &result.value else { return Err("no matrix".to_owned()) };
+    let text = expr.to_string();
+    if ["step()", "range()", "start()", "end()"].iter().any(|f| text.contains(f)) {
+        return Ok(());
+    }
+    let mut at = start;
+    while at <= end {
+        let instant = evaluate(engine, store, expr, Times::Instant(at))?;
+        let found = match instant.value {
+            QueryValue::Vector(found) => found,
+            QueryValue::Scalar { at, value } => {
+                vec![promql::InstantSample {
+                    labels: model::Labels::default(),
+                    at,
+                    value: Value::Float(value),
+                }]
+            }
+            _ => return Err("neither vector nor scalar".to_owned()),
+        };
+        let here = |s: &promql::RangeSeries| s.points.iter().find(|(t, _)| *t == at).map(|(_, v)| v.clone());
+        let count = series.iter().filter(|s| here(s).is_some()).count();
+        if count != found.len() {
+            return Err(format!(
+                "an instant query at {at} gives {} series, the range query {count}",
+                found.len()
+            ));
+        }
+        for sample in found {
+            let ranged = series.iter().find(|s| s.labels == sample.labels).and_then(here);
+            let wanted = match &sample.value {
+                Value::Float(v) => SeriesValue::Float(*v),
+                Value::Histogram(h) => {
+                    SeriesValue::Histogram { histogram: std::sync::Arc::clone(h), reset_given: false }
+                }
+            };
+            let Some(ranged) = ranged else {
+                return Err(format!(
+                    "an instant query at {at} gives {}, the range query does not",
+                    sample.labels
+                ));
+            };
+            same(&wanted, &ranged)
+                .map_err(|e| format!("{} at {at} as an instant query: {e}", sample.labels))?;
+        }
+        at += step;
+    }
+    Ok(())
 }
 
 /// Fixes all outermost selectors and subqueries that are not fixed yet.

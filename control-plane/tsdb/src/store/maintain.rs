@@ -60,7 +60,7 @@ impl Tsdb {
         inner.log.sync().map_err(MaintainError::Log)?;
         let mut done = Maintained::default();
         while done.blocks_written < MAX_BLOCKS
-            && let Some((start, end)) = inner.due_window()
+            && let Some((start, end)) = inner.due_window(now)
         {
             done.series_removed += inner.write_block(start, end)?;
             done.blocks_written += 1;
@@ -77,14 +77,15 @@ impl Tsdb {
 }
 
 impl Inner {
-    /// The oldest window of the head that can become a block.
-    fn due_window(&self) -> Option<(Timestamp, Timestamp)> {
+    /// The oldest window of the head that can become a block. A sample from the future must not close the
+    /// present: `now` bounds what the newest sample says.
+    fn due_window(&self, now: Timestamp) -> Option<(Timestamp, Timestamp)> {
         let head = self.head();
         let range = self.config.block_range_ms();
+        let reached = head.max_time.min(now);
         let start = head.min_time.div_euclid(range).saturating_mul(range);
         let end = start.saturating_add(range);
-        (head.min_time <= head.max_time && head.max_time >= end.saturating_add(range / 2))
-            .then_some((start, end))
+        (head.min_time <= reached && reached >= end.saturating_add(range / 2)).then_some((start, end))
     }
 
     /// Writes one block; returns how many series left the head.

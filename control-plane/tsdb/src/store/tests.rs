@@ -312,3 +312,16 @@ fn the_store_syncs_by_itself() {
     }
     db.close().unwrap();
 }
+
+#[test]
+fn a_sample_from_the_future_does_not_close_the_present() {
+    let (db, _) = open(&FakeDisk::default());
+    // Before the first maintenance the store knows no time.
+    put(&db, &labels("early", "1"), 1_000_000 * HOUR, 1.0);
+    for hour in 0..6 {
+        db.maintain(hour * HOUR).unwrap();
+        put(&db, &labels("m", "1"), hour * HOUR, 1.0);
+    }
+    assert_eq!(db.stats().blocks, 2);
+    assert_eq!(all(&db).iter().map(|(_, s)| s.len()).collect::<Vec<_>>(), [1, 6]);
+}

@@ -1,0 +1,220 @@
+//! Everything that is collected, running: targets, probes, the host, Vigie itself.
+//!
+//! Each target has a loop of its own on one scheduler's beat. A reload replaces what changed and leaves alone
+//! what did not. A target that is removed ends with staleness markers; one that stops because the process stops
+//! does not, so that a restart makes no gap.
+
+mod loops;
+mod status;
+
+pub use status::{Health, ProbeStatus, Snapshot, Stats, TargetStatus};
+
+use crate::{
+    config::{CollectConfig, Dropped},
+    host,
+    probe::{Prober, config::Probe},
+    recorder::{Reading, Recorder, reading},
+    scrape::{fetch::Clients, target::Target},
+    self_::{SelfSource, based},
+};
+use kit::{
+    clock::Clock,
+    tasks::{Schedule, Tasks},
+};
+use loops::Running;
+use model::{Append, Labels};
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+use tokio::sync::Semaphore;
+
+/// What the collector needs of the process.
+#[derive(Debug)]
+pub struct CollectDeps {
+    pub append: Arc<dyn Append>,
+    pub clock: Clock,
+    /// The group that its loops run in. Stopping it stops them; [`Collector::stop`] does.
+    pub tasks: Tasks,
+    /// What is written about Vigie itself.
+    pub sources: Vec<Arc<dyn SelfSource>>,
+    /// Labels that those series get: `job`, `instance`.
+    pub self_labels: Labels,
+    /// Scrapes and probes on the way at one time, at most.
+    pub concurrency: usize,
+}
+
+/// How often Vigie writes about itself.
+const SELF_INTERVAL: Duration = Duration::from_secs(5);
+
+/// What all loops share.
+#[derive(Debug)]
+struct Shared {
+    append: Arc<dyn Append>,
+    clock: Clock,
+    clients: Clients,
+    prober: Prober,
+    permits: Semaphore,
+    counters: status::Counters,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    targets: Vec<Running<Target, TargetStatus>>,
+    probes: Vec<Running<Probe, ProbeStatus>>,
+    dropped: Vec<Dropped>,
+    pools: Vec<String>,
+    /// The group in which the host is read, and how often.
+    host: Option<(Duration, Tasks)>,
+}
+
+/// The running collector. Clones are the same one.
+#[derive(Debug, Clone)]
+pub struct Collector {
+    shared: Arc<Shared>,
+    tasks: Tasks,
+    state: Arc<Mutex<State>>,
+}
+
+impl Collector {
+    /// Starts collecting.
+    ///
+    /// # Errors
+    /// When no HTTP client can be built.
+    pub fn start(deps: CollectDeps, config: CollectConfig) -> anyhow::Result<Collector> {
+        let shared = Arc::new(Shared {
+            append: deps.append,
+            clients: Clients::new()?,
+            prober: Prober::new(deps.clock.clone()),
+            clock: deps.clock,
+            permits: Semaphore::new(deps.concurrency.clamp(1, Semaphore::MAX_PERMITS)),
+            counters: status::Counters::default(),
+        });
+        let collector = Collector { shared, tasks: deps.tasks, state: Arc::default() };
+        collector.reload(config);
+        collector.start_self(deps.sources, deps.self_labels);
+        Ok(collector)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes another configuration over, whole: what is the same goes on undisturbed.
+    pub fn reload(&self, config: CollectConfig) {
+        let mut state = self.state();
+        let State { targets, probes, dropped, pools, host } = &mut *state;
+        loops::replace(
+            targets,
+            config.targets,
+            Target::is_same,
+            |old, new| old.labels == new.labels,
+            |target| loops::start_target(&self.tasks, &self.shared, target),
+        );
+        loops::replace(
+            probes,
+            config.probes,
+            |old, new| old == new,
+            |old, new| old.labels() == new.labels(),
+            |probe| loops::start_probe(&self.tasks, &self.shared, probe),
+        );
+        (*dropped, *pools) = (config.dropped, config.pools);
+        if host.as_ref().map(|(interval, _)| *interval) != config.host_interval {
+            if let Some((_, group)) = host.take() {
+                group.stopping().cancel();
+            }
+            *host = config.host_interval.map(|interval| (interval, self.start_host(interval)));
+        }
+    }
+
+    fn start_host(&self, interval: Duration) -> Tasks {
+        let group = self.tasks.group();
+        let recorder = Arc::new(Mutex::new(Recorder::new(Arc::clone(&self.shared.append))));
+        let (base, clock) = (host::labels(), self.shared.clock.clone());
+        group.reconciler("collect-host", Schedule::Every(interval), move || {
+            let (recorder, base, clock) = (Arc::clone(&recorder), base.clone(), clock.clone());
+            async move {
+                let at = clock.now_ms();
+                // A file system may not answer for long: that must not hold up anything else.
+                let readings = tokio::task::spawn_blocking(move || host::read(&base, at)).await?;
+                write(&recorder, at, &readings)
+            }
+        });
+        group
+    }
+
+    fn start_self(&self, sources: Vec<Arc<dyn SelfSource>>, base: Labels) {
+        let recorder = Arc::new(Mutex::new(Recorder::new(Arc::clone(&self.shared.append))));
+        let (this, sources) = (self.clone(), Arc::new(sources));
+        // Held by the loop that the group stops: the collector and its loop end together.
+        self.tasks.reconciler("collect-self", Schedule::Every(SELF_INTERVAL), move || {
+            let (recorder, this, base) = (Arc::clone(&recorder), this.clone(), base.clone());
+            let sources = Arc::clone(&sources);
+            async move {
+                let at = this.shared.clock.now_ms();
+                let mut readings = this.stats().readings();
+                for source in sources.iter() {
+                    readings.extend(source.read(at));
+                }
+                write(&recorder, at, &based(&base, readings))
+            }
+        });
+    }
+
+    /// What is collected now, and how it goes.
+    pub fn snapshot(&self) -> Snapshot {
+        let state = self.state();
+        Snapshot {
+            targets: state.targets.iter().map(Running::status).collect(),
+            probes: state.probes.iter().map(Running::status).collect(),
+            dropped: state.dropped.clone(),
+            scrape_pools: state.pools.clone(),
+        }
+    }
+
+    pub fn stats(&self) -> Stats {
+        let (targets, probes) = {
+            let state = self.state();
+            (state.targets.len(), state.probes.len())
+        };
+        self.shared.counters.stats(targets, probes)
+    }
+
+    /// Stops all loops and waits for runs on their way, at most `patience`. Returns whether all had ended.
+    pub async fn stop(&self, patience: Duration) -> bool {
+        self.tasks.stop(patience).await
+    }
+}
+
+/// One round of a loop that writes what it read.
+fn write(recorder: &Mutex<Recorder>, at: i64, readings: &[Reading]) -> anyhow::Result<String> {
+    let taken = recorder.lock().unwrap_or_else(PoisonError::into_inner).record(at, readings)?;
+    Ok(format!("{taken} samples"))
+}
+
+impl Stats {
+    /// As series, `vigie_collect_*`.
+    fn readings(&self) -> Vec<Reading> {
+        let none = Labels::default();
+        [
+            ("vigie_collect_targets", self.targets),
+            ("vigie_collect_probes", self.probes),
+            ("vigie_collect_scrapes_total", self.scrapes_total),
+            ("vigie_collect_scrape_failures_total", self.scrape_failures_total),
+            ("vigie_collect_scrapes_dropped_total", self.scrapes_dropped_total),
+            ("vigie_collect_samples_total", self.samples_total),
+            ("vigie_collect_samples_rejected_total", self.samples_rejected_total),
+            ("vigie_collect_series_refused_total", self.series_refused_total),
+            ("vigie_collect_probe_runs_total", self.probe_runs_total),
+            ("vigie_collect_probe_failures_total", self.probe_failures_total),
+            ("vigie_collect_probes_dropped_total", self.probes_dropped_total),
+            ("vigie_collect_panics_total", self.panics_total),
+        ]
+        .into_iter()
+        .map(|(name, v)| reading(name, &none, v as f64))
+        .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,197 @@
+//! The loops of targets and probes: wait for the beat, ask, write, show.
+//!
+//! A run that panics is counted and costs its target one beat; the loop goes on.
+
+use super::{ProbeStatus, Shared, TargetStatus, status::add};
+use crate::{
+    probe::config::Probe,
+    recorder::Recorder,
+    schedule::{Beats, Tick},
+    scrape::{fetch::fetch, ingest::Ingest, target::Target},
+};
+use futures_util::FutureExt;
+use kit::tasks::{Tasks, panic_text};
+use std::{
+    panic::AssertUnwindSafe,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+use tokio_util::sync::CancellationToken;
+
+/// A loop: what it asks, what it shows, and how to end it.
+#[derive(Debug)]
+pub(super) struct Running<T, S> {
+    what: Arc<T>,
+    status: Arc<Mutex<S>>,
+    stop: CancellationToken,
+    /// Set before `stop` when it is gone for good, so that its series end.
+    gone: Arc<AtomicBool>,
+}
+
+impl<T, S: Clone> Running<T, S> {
+    pub(super) fn status(&self) -> S {
+        self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// Starts what is new, ends what is not wanted any more, keeps what is the same. What is replaced by something
+/// that `takes_over` its series does not end them.
+pub(super) fn replace<T, S>(
+    running: &mut Vec<Running<T, S>>,
+    wanted: Vec<Arc<T>>,
+    is_same: impl Fn(&T, &T) -> bool,
+    takes_over: impl Fn(&T, &T) -> bool,
+    start: impl Fn(Arc<T>) -> Running<T, S>,
+) {
+    let mut old: Vec<Option<Running<T, S>>> = running.drain(..).map(Some).collect();
+    let mut kept: Vec<Option<Running<T, S>>> = Vec::new();
+    for new in &wanted {
+        let place = old.iter().position(|o| o.as_ref().is_some_and(|o| is_same(&o.what, new)));
+        kept.push(place.and_then(|i| old[i].take()));
+    }
+    for gone in old.into_iter().flatten() {
+        let taken_over = wanted.iter().any(|new| takes_over(&gone.what, new));
+        gone.gone.store(!taken_over, Ordering::Relaxed);
+        gone.stop.cancel();
+    }
+    *running = kept.into_iter().zip(wanted).map(|(kept, new)| kept.unwrap_or_else(|| start(new))).collect();
+}
+
+fn running<T, S>(tasks: &Tasks, what: Arc<T>, status: S) -> Running<T, S> {
+    let stop = tasks.stopping().child_token();
+    Running { what, status: Arc::new(Mutex::new(status)), stop, gone: Arc::default() }
+}
+
+/// A place among those on their way, or `None` when there was none within `patience`.
+async fn permit(shared: &Shared, patience: Duration) -> Option<tokio::sync::SemaphorePermit<'_>> {
+    tokio::time::timeout(patience, shared.permits.acquire()).await.ok()?.ok()
+}
+
+fn note_panic(shared: &Shared, what: &str, panic: &(dyn std::any::Any + Send)) {
+    add(&shared.counters.panics, 1);
+    tracing::error!(what, panic = %panic_text(panic), "a run panicked");
+}
+
+fn note_missed(counter: &AtomicU64, tick: Tick) {
+    if tick.missed > 0 {
+        add(counter, tick.missed);
+    }
+}
+
+pub(super) fn start_target(
+    tasks: &Tasks,
+    shared: &Arc<Shared>,
+    target: Arc<Target>,
+) -> Running<Target, TargetStatus> {
+    let running = running(tasks, Arc::clone(&target), TargetStatus::new(&target));
+    let (status, stop, gone) = (Arc::clone(&running.status), running.stop.clone(), Arc::clone(&running.gone));
+    let shared = Arc::clone(shared);
+    let name = format!("scrape {}", target.url);
+    tasks.spawn(name, async move {
+        let mut beats = Beats::new(&shared.clock, target.interval, target.seed(), stop.clone());
+        let mut ingest = Ingest::new(Arc::clone(&shared.append), &target);
+        while let Some(tick) = beats.next().await {
+            note_missed(&shared.counters.scrapes_dropped, tick);
+            let run = AssertUnwindSafe(scrape(&shared, &target, &mut ingest, &status, tick)).catch_unwind();
+            // A run that is on its way when the stop comes says nothing about its target.
+            let Some(outcome) = stop.run_until_cancelled(run).await else { break };
+            if let Err(panic) = outcome {
+                note_panic(&shared, target.url.as_str(), panic.as_ref());
+                ingest = Ingest::new(Arc::clone(&shared.append), &target);
+            }
+        }
+        if gone.load(Ordering::Relaxed)
+            && let Err(e) = ingest.end(shared.clock.now_ms())
+        {
+            tracing::warn!(target = %target.url, error = %e, "the series of a removed target could not be ended");
+        }
+    });
+    running
+}
+
+async fn scrape(
+    shared: &Shared,
+    target: &Target,
+    ingest: &mut Ingest,
+    status: &Mutex<TargetStatus>,
+    tick: Tick,
+) {
+    let Some(_permit) = permit(shared, target.timeout).await else {
+        // Nothing is written: that we are overloaded does not make the target down.
+        return add(&shared.counters.scrapes_dropped, 1);
+    };
+    let begun = shared.clock.elapsed();
+    let answer = match tokio::time::timeout(target.timeout, fetch(&shared.clients, target)).await {
+        Ok(answer) => answer,
+        Err(_) => Err(format!("no answer within {}", model::duration::format(target.timeout))),
+    };
+    let seconds = (shared.clock.elapsed() - begun).as_secs_f64();
+    let answer = answer.as_ref().map(|b| (&*b.bytes, b.format)).map_err(Clone::clone);
+    let scraped = ingest.take(target, tick.at, seconds, answer);
+    shared.counters.scraped(&scraped);
+    let mut status = status.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(error) = &scraped.error
+        && *error != status.last_error
+    {
+        tracing::warn!(job = %target.job.name, target = %target.url, error = %error, "a scrape failed");
+    }
+    status.scraped(tick.at, seconds, &scraped);
+    status.families = ingest.families();
+}
+
+pub(super) fn start_probe(
+    tasks: &Tasks,
+    shared: &Arc<Shared>,
+    probe: Arc<Probe>,
+) -> Running<Probe, ProbeStatus> {
+    let running = running(tasks, Arc::clone(&probe), ProbeStatus::new(&probe));
+    let (status, stop, gone) = (Arc::clone(&running.status), running.stop.clone(), Arc::clone(&running.gone));
+    let shared = Arc::clone(shared);
+    tasks.spawn(format!("probe {}", probe.name), async move {
+        let mut beats = Beats::new(&shared.clock, probe.interval, probe.labels().stable_hash(), stop.clone());
+        let mut recorder = Recorder::new(Arc::clone(&shared.append));
+        while let Some(tick) = beats.next().await {
+            note_missed(&shared.counters.probes_dropped, tick);
+            let run = AssertUnwindSafe(run_probe(&shared, &probe, &mut recorder, &status, tick)).catch_unwind();
+            let Some(outcome) = stop.run_until_cancelled(run).await else { break };
+            if let Err(panic) = outcome {
+                note_panic(&shared, &probe.name, panic.as_ref());
+                recorder = Recorder::new(Arc::clone(&shared.append));
+            }
+        }
+        if gone.load(Ordering::Relaxed)
+            && let Err(e) = recorder.end(shared.clock.now_ms())
+        {
+            tracing::warn!(probe = %probe.name, error = %e, "the series of a removed probe could not be ended");
+        }
+    });
+    running
+}
+
+async fn run_probe(
+    shared: &Shared,
+    probe: &Probe,
+    recorder: &mut Recorder,
+    status: &Mutex<ProbeStatus>,
+    tick: Tick,
+) {
+    let Some(_permit) = permit(shared, probe.timeout).await else {
+        return add(&shared.counters.probes_dropped, 1);
+    };
+    let found = shared.prober.run(probe).await;
+    add(&shared.counters.probe_runs, 1);
+    add(&shared.counters.probe_failures, u64::from(found.error.is_some()));
+    if let Err(e) = recorder.record(tick.at, &found.readings(probe)) {
+        tracing::error!(probe = %probe.name, error = %e, "the result of a probe could not be stored");
+    }
+    let mut status = status.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(error) = &found.error
+        && *error != status.error
+    {
+        tracing::warn!(probe = %probe.name, service = %probe.service, error = %error, "a probe failed");
+    }
+    status.found(tick.at, &found);
+}

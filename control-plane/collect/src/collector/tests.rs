@@ -1,0 +1,155 @@
+use super::*;
+use crate::{
+    config::{CollectFiles, File},
+    testing::Store,
+};
+use wiremock::{Mock, MockServer, ResponseTemplate, matchers::path};
+
+struct Bench {
+    store: Store,
+    server: MockServer,
+    clock: Clock,
+}
+
+impl Bench {
+    async fn new() -> Bench {
+        let server = MockServer::start().await;
+        let text =
+            |t: &str| ResponseTemplate::new(200).set_body_raw(t.to_owned(), "text/plain; version=0.0.4");
+        for (p, answer) in [
+            ("/metrics", text("a 1\n")),
+            ("/other", text("b 1\n")),
+            ("/slow", text("c 1\n").set_delay(Duration::from_secs(30))),
+            ("/health", ResponseTemplate::new(200)),
+        ] {
+            Mock::given(path(p)).respond_with(answer).mount(&server).await;
+        }
+        Bench { store: Store::new(), server, clock: Clock::system() }
+    }
+
+    fn config(&self, jobs: &str, probes: &str) -> CollectConfig {
+        let address = self.server.address().to_string();
+        let values = move |name: &str| (name == "AT").then(|| address.clone());
+        CollectConfig::parse(&CollectFiles {
+            scrape: Some(File { name: "s.yaml", text: &format!("scrape_configs: [{jobs}]") }),
+            whole_prometheus: false,
+            probes: Some(File { name: "p.yaml", text: &format!("probes: [{probes}]") }),
+            values: &values,
+            probe_defaults: Default::default(),
+            host_interval: None,
+        })
+        .unwrap_or_else(|p| panic!("{p}"))
+    }
+
+    fn start(&self, config: CollectConfig) -> Collector {
+        let source = |_: i64| vec![reading("vigie_test", &Labels::default(), 7.0)];
+        let deps = CollectDeps {
+            append: self.store.append(),
+            clock: self.clock.clone(),
+            tasks: Tasks::new(self.clock.clone()),
+            sources: vec![Arc::new(source)],
+            self_labels: Labels::from_pairs([("job", "vigie")]),
+            concurrency: 8,
+        };
+        Collector::start(deps, config).expect("starts")
+    }
+}
+
+/// Looks until `wanted` is so; fails after ten seconds.
+async fn until(what: &str, wanted: impl Fn() -> bool) {
+    for _ in 0..1000 {
+        if wanted() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("{what} did not happen within ten seconds");
+}
+
+fn job(name: &str, path: &str) -> String {
+    format!(
+        "{{job_name: {name}, scrape_interval: 100ms, metrics_path: {path}, static_configs: [{{targets: ['${{AT}}']}}]}},"
+    )
+}
+
+const PROBE: &str = "{name: web, url: 'http://${AT}/health', interval: 100ms}";
+
+#[tokio::test]
+async fn targets_probes_and_vigie_itself_are_written() {
+    let b = Bench::new().await;
+    let collector = b.start(b.config(&job("one", "/metrics"), PROBE));
+    until("all series", || {
+        ["a{", "up{", "probe_success{", "vigie_test{", "vigie_collect_targets{"]
+            .iter()
+            .all(|p| !b.store.of(p).is_empty())
+    })
+    .await;
+    let snapshot = collector.snapshot();
+    assert_eq!((snapshot.targets[0].health, &*snapshot.targets[0].last_error), (Health::Up, ""));
+    assert_eq!(snapshot.targets[0].scrape_url, format!("http://{}/metrics", b.server.address()));
+    until("the probe's state", || collector.snapshot().probes[0].uptime() == Some(1.0)).await;
+    assert!(b.store.of("up{")[0].starts_with(&format!("up{{instance={},job=one}}: 1@", b.server.address())));
+    assert!(collector.stop(Duration::from_secs(5)).await);
+    assert!(!b.store.shown().iter().any(|l| l.contains("stale")), "a stop is no end: {:?}", b.store.shown());
+}
+
+#[tokio::test]
+async fn a_slow_target_delays_no_other() {
+    let b = Bench::new().await;
+    let collector = b.start(b.config(&(job("slow", "/slow") + &job("fast", "/metrics")), ""));
+    until("ten fast scrapes", || b.store.of("a{").first().is_some_and(|l| l.matches('@').count() >= 10))
+        .await;
+    let slow = &collector.snapshot().targets[0];
+    assert_eq!((slow.health, &*slow.last_error), (Health::Down, "no answer within 100ms"));
+    assert!(collector.stop(Duration::from_secs(5)).await);
+}
+
+#[tokio::test]
+async fn a_reload_keeps_what_is_the_same_and_ends_what_is_gone() {
+    let b = Bench::new().await;
+    let collector = b.start(b.config(&(job("stays", "/metrics") + &job("goes", "/other")), PROBE));
+    until("both", || !b.store.of("a{").is_empty() && !b.store.of("b{").is_empty()).await;
+    until("the probe", || !b.store.of("probe_success{").is_empty()).await;
+    let since = collector.snapshot().targets[0].since_ms;
+    collector.reload(b.config(&(job("new", "/other") + &job("stays", "/metrics")), ""));
+    until("the end of what is gone", || {
+        let ended =
+            |p: &str| b.store.of(p).iter().any(|l| l.ends_with(char::is_numeric) && l.contains("stale@"));
+        ended("b{") && ended("probe_success{")
+    })
+    .await;
+    until("the new one", || b.store.of("b{").iter().any(|l| l.contains("job=new"))).await;
+    let snapshot = collector.snapshot();
+    assert_eq!((snapshot.targets.len(), snapshot.probes.len()), (2, 0));
+    assert_eq!(
+        (snapshot.targets[1].since_ms, &snapshot.scrape_pools[..]),
+        (since, &["new".to_owned(), "stays".to_owned()][..])
+    );
+    assert!(!b.store.of("a{")[0].contains("stale"));
+    assert!(collector.stop(Duration::from_secs(5)).await);
+}
+
+#[tokio::test]
+async fn a_stop_does_not_wait_for_slow_answers() {
+    let b = Bench::new().await;
+    let slow = job("slow", "/slow").replace("100ms", "20s");
+    let collector = b.start(b.config(
+        &slow.replace("scrape_interval", "scrape_timeout: 20s, scrape_interval"),
+        "{name: slow, url: 'http://${AT}/slow', interval: 100ms}",
+    ));
+    until("a request on its way", || collector.snapshot().probes[0].last_run_ms.is_some()).await;
+    let begun = b.clock.elapsed();
+    assert!(collector.stop(Duration::from_secs(10)).await);
+    assert!(b.clock.elapsed() - begun < Duration::from_secs(3));
+    assert!(b.store.of("up{").is_empty(), "an answer that was not waited for is no failure");
+}
+
+#[tokio::test]
+async fn the_host_is_read_when_it_is_wanted() {
+    let b = Bench::new().await;
+    let config = CollectConfig { host_interval: Some(Duration::from_millis(50)), ..CollectConfig::default() };
+    let collector = b.start(config);
+    until("the host", || b.store.of("node_load1{").first().is_some_and(|l| l.matches('@').count() > 1)).await;
+    collector.reload(CollectConfig::default());
+    assert!(collector.stop(Duration::from_secs(5)).await);
+}

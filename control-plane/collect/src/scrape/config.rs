@@ -1,0 +1,429 @@
+//! `scrape_configs` as Prometheus has them, read with every problem at its place.
+//!
+//! Fields of Prometheus that are known and not built yet are refused by name, so that nobody believes a setting
+//! that does nothing.
+
+mod auth;
+
+pub(crate) use auth::Auth;
+
+use super::{exposition::Format, relabel::Relabel};
+use kit::{
+    problem::Problems,
+    yaml::{Document, Kind, MapReader, Node},
+};
+use model::{duration, labels::is_legacy_name};
+use std::{collections::BTreeMap, path::Path, time::Duration};
+
+/// Bounds on one scrape. `None`: no bound of the user's.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Limits {
+    pub(crate) body_bytes: Option<u64>,
+    pub(crate) samples: Option<u64>,
+    pub(crate) labels: Option<u64>,
+    pub(crate) label_name_bytes: Option<u64>,
+    pub(crate) label_value_bytes: Option<u64>,
+    pub(crate) targets: Option<u64>,
+}
+
+/// One group of `static_configs`.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Group {
+    pub(crate) targets: Vec<String>,
+    pub(crate) labels: BTreeMap<String, String>,
+}
+
+/// One job, with the defaults filled in.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Job {
+    pub(crate) name: String,
+    pub(crate) honor_labels: bool,
+    pub(crate) honor_timestamps: bool,
+    pub(crate) interval: Duration,
+    pub(crate) timeout: Duration,
+    pub(crate) scheme: String,
+    pub(crate) path: String,
+    pub(crate) params: Vec<(String, Vec<String>)>,
+    pub(crate) auth: Option<Auth>,
+    pub(crate) follow_redirects: bool,
+    pub(crate) compression: bool,
+    /// The value of the `Accept` header.
+    pub(crate) accept: String,
+    /// The format where the answer names none that is known.
+    pub(crate) fallback: Option<Format>,
+    pub(crate) limits: Limits,
+    pub(crate) groups: Vec<Group>,
+    pub(crate) relabel: Vec<Relabel>,
+    pub(crate) metric_relabel: Vec<Relabel>,
+}
+
+/// `global`, as far as scraping goes.
+#[derive(Debug, Clone, PartialEq)]
+struct Global {
+    interval: Duration,
+    timeout: Duration,
+    limits: Limits,
+    protocols: Vec<String>,
+}
+
+const PROTOCOLS: [(&str, &str); 5] = [
+    ("OpenMetricsText1.0.0", "application/openmetrics-text;version=1.0.0"),
+    ("OpenMetricsText0.0.1", "application/openmetrics-text;version=0.0.1"),
+    ("PrometheusText1.0.0", "text/plain;version=1.0.0"),
+    ("PrometheusText0.0.4", "text/plain;version=0.0.4"),
+    ("PrometheusProto", ""),
+];
+
+/// Known to Prometheus, not built here yet.
+const NOT_YET: &[&str] = &[
+    "tls_config",
+    "oauth2",
+    "proxy_url",
+    "no_proxy",
+    "proxy_from_environment",
+    "proxy_connect_header",
+    "http_headers",
+    "scrape_failure_log_file",
+    "metric_name_validation_scheme",
+    "metric_name_escaping_scheme",
+    "file_sd_configs",
+    "http_sd_configs",
+    "dns_sd_configs",
+    "consul_sd_configs",
+    "kubernetes_sd_configs",
+    "docker_sd_configs",
+    "dockerswarm_sd_configs",
+    "ec2_sd_configs",
+    "azure_sd_configs",
+    "gce_sd_configs",
+    "digitalocean_sd_configs",
+    "eureka_sd_configs",
+    "hetzner_sd_configs",
+    "ionos_sd_configs",
+    "kuma_sd_configs",
+    "lightsail_sd_configs",
+    "linode_sd_configs",
+    "marathon_sd_configs",
+    "nerve_sd_configs",
+    "nomad_sd_configs",
+    "openstack_sd_configs",
+    "ovhcloud_sd_configs",
+    "puppetdb_sd_configs",
+    "scaleway_sd_configs",
+    "serverset_sd_configs",
+    "stackit_sd_configs",
+    "triton_sd_configs",
+    "uyuni_sd_configs",
+    "vultr_sd_configs",
+];
+
+/// Switches of Prometheus whose default is what happens here; only the default is taken.
+const DEFAULT_ONLY: &[&str] = &[
+    "scrape_native_histograms",
+    "scrape_classic_histograms",
+    "always_scrape_classic_histograms",
+    "convert_classic_histograms_to_nhcb",
+    "extra_scrape_metrics",
+    "track_timestamps_staleness",
+];
+
+/// Reads a whole file: `global` and `scrape_configs`. `own_only` refuses the other sections of a
+/// `prometheus.yml`; else they are left alone.
+pub(crate) fn read(doc: &Document, own_only: bool, problems: &mut Problems) -> Vec<Job> {
+    let dir = Path::new(&doc.file).parent().unwrap_or(Path::new("")).to_owned();
+    let Some(mut root) = doc.reader(problems) else { return Vec::new() };
+    let global = read_global(root.child("global"));
+    let mut jobs: Vec<Job> = Vec::new();
+    for node in root.list("scrape_configs") {
+        if node.is_null() {
+            root.problem(node, "empty scrape config");
+            continue;
+        }
+        let Some(r) = root.item(node) else { continue };
+        if let Some(job) = read_job(r, &global, &dir) {
+            if jobs.iter().any(|j| j.name == job.name) {
+                let name_node = node.get("job_name").unwrap_or(node);
+                root.problem(name_node, format!("another scrape config has the job name {:?}", job.name));
+            }
+            jobs.push(job);
+        }
+    }
+    if !own_only {
+        for other in [
+            "rule_files",
+            "alerting",
+            "remote_write",
+            "remote_read",
+            "storage",
+            "tracing",
+            "runtime",
+            "otlp",
+            "scrape_config_files",
+        ] {
+            root.node(other);
+        }
+    }
+    root.finish();
+    jobs
+}
+
+fn read_global(r: Option<MapReader<'_>>) -> Global {
+    let mut global = Global {
+        interval: Duration::from_mins(1),
+        timeout: Duration::from_secs(10),
+        limits: Limits::default(),
+        protocols: Vec::new(),
+    };
+    let Some(mut r) = r else { return global };
+    let timeout = positive(&mut r, "scrape_timeout");
+    global.interval = positive(&mut r, "scrape_interval").unwrap_or(global.interval);
+    // A default that is longer than the interval follows it; one that was written is a mistake.
+    global.timeout = timeout.unwrap_or(global.timeout.min(global.interval));
+    if global.timeout > global.interval {
+        let node = r.node("scrape_timeout").unwrap_or(r.node);
+        r.problem(node, "the scrape timeout is longer than the scrape interval");
+    }
+    global.limits = read_limits(&mut r, Limits::default());
+    global.protocols = read_protocols(&mut r);
+    // What belongs to rules and to other readers of the same file.
+    for other in [
+        "evaluation_interval",
+        "rule_query_offset",
+        "external_labels",
+        "query_log_file",
+        "keep_dropped_targets",
+    ] {
+        r.node(other);
+    }
+    refuse_unbuilt(&mut r);
+    r.finish();
+    global
+}
+
+/// A duration above zero.
+fn positive(r: &mut MapReader<'_>, name: &'static str) -> Option<Duration> {
+    r.duration(name, |text| match duration::parse(text) {
+        Ok(d) if d.is_zero() => Err("it must be longer than 0".to_owned()),
+        other => other.map_err(|e| e.to_string()),
+    })
+}
+
+fn refuse_unbuilt(r: &mut MapReader<'_>) {
+    for name in NOT_YET {
+        if let Some(node) = r.node(name) {
+            r.problem(node, format!("`{name}` is not supported yet"));
+        }
+    }
+    for name in DEFAULT_ONLY {
+        if r.bool(name) == Some(true)
+            && let Some(node) = r.node(name)
+        {
+            r.problem(node, format!("`{name}: true` is not supported yet"));
+        }
+    }
+    for name in ["native_histogram_bucket_limit", "native_histogram_min_bucket_factor"] {
+        if r.node(name).is_some_and(|n| n.text() != Some("0"))
+            && let Some(node) = r.node(name)
+        {
+            r.problem(node, format!("`{name}` is not supported yet"));
+        }
+    }
+}
+
+fn read_limits(r: &mut MapReader<'_>, from: Limits) -> Limits {
+    let mut number = |name: &'static str, default: Option<u64>| match r.u64(name) {
+        Some(0) => None,
+        Some(n) => Some(n),
+        None => default,
+    };
+    let mut limits = Limits {
+        body_bytes: from.body_bytes,
+        samples: number("sample_limit", from.samples),
+        labels: number("label_limit", from.labels),
+        label_name_bytes: number("label_name_length_limit", from.label_name_bytes),
+        label_value_bytes: number("label_value_length_limit", from.label_value_bytes),
+        targets: number("target_limit", from.targets),
+    };
+    match r.parsed("body_size_limit", parse_bytes) {
+        Some(0) => limits.body_bytes = None,
+        Some(n) => limits.body_bytes = Some(n),
+        None => {}
+    }
+    limits
+}
+
+/// A size with its unit, all of them powers of 1024: `10MB` and `10MiB` are the same.
+fn parse_bytes(text: &str) -> Result<u64, String> {
+    if text == "0" {
+        return Ok(0);
+    }
+    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let power = ["B", "K", "M", "G", "T", "P"].iter().position(|u| {
+        let unit = unit.strip_suffix('B').filter(|_| unit != "B").unwrap_or(unit);
+        unit.strip_suffix('i').unwrap_or(unit) == *u
+    });
+    let bad = || format!("{text:?} is not a size: write it like 10MB");
+    let (number, power) = (number.parse::<f64>().map_err(|_| bad())?, power.ok_or_else(bad)?);
+    let bytes = number * 1024f64.powi(i32::try_from(power).unwrap_or(0));
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "checked to be within the range"
+    )]
+    if bytes.is_finite() && (0.0..=9e15).contains(&bytes) { Ok(bytes as u64) } else { Err(bad()) }
+}
+
+fn read_protocols(r: &mut MapReader<'_>) -> Vec<String> {
+    let mut out: Vec<String> = Vec::new();
+    for (node, text) in r.texts("scrape_protocols") {
+        if !PROTOCOLS.iter().any(|(name, _)| *name == text) {
+            let known = PROTOCOLS.map(|(name, _)| name).join(", ");
+            r.problem(node, format!("unknown scrape protocol {text:?}; there are {known}"));
+        } else if out.iter().any(|p| p == text) {
+            r.problem(node, format!("scrape protocol {text} is named twice"));
+        } else {
+            out.push(text.to_owned());
+        }
+    }
+    out
+}
+
+/// The `Accept` header for protocols in the order of preference.
+fn accept_header(protocols: &[String]) -> String {
+    let default =
+        ["OpenMetricsText1.0.0", "OpenMetricsText0.0.1", "PrometheusText1.0.0", "PrometheusText0.0.4"];
+    let chosen: Vec<&str> =
+        if protocols.is_empty() { default.to_vec() } else { protocols.iter().map(String::as_str).collect() };
+    let types: Vec<&str> = chosen
+        .iter()
+        .filter_map(|c| PROTOCOLS.iter().find(|(name, _)| name == c).map(|(_, media)| *media))
+        .filter(|media| !media.is_empty())
+        .collect();
+    let mut parts: Vec<String> = Vec::new();
+    for (i, media) in types.iter().enumerate() {
+        // Names beyond the classic alphabet need not be escaped for us.
+        let utf8 = if media.contains("1.0.0") { ";escaping=allow-utf-8" } else { "" };
+        parts.push(format!("{media}{utf8};q=0.{}", 9usize.saturating_sub(i).max(2)));
+    }
+    parts.push("*/*;q=0.1".to_owned());
+    parts.join(",")
+}
+
+fn read_job(mut r: MapReader<'_>, global: &Global, dir: &Path) -> Option<Job> {
+    let before = r.problems.len();
+    let name_node = r.node("job_name").unwrap_or(r.node);
+    let name = r.required_text("job_name").unwrap_or_default().to_owned();
+    let interval = positive(&mut r, "scrape_interval").unwrap_or(global.interval);
+    let timeout = positive(&mut r, "scrape_timeout").unwrap_or(global.timeout.min(interval));
+    if timeout > interval {
+        let node = r.node("scrape_timeout").unwrap_or(name_node);
+        r.problem(node, format!("the scrape timeout of job {name:?} is longer than its scrape interval"));
+    }
+    let scheme = r.text("scheme").unwrap_or("http").to_owned();
+    if !matches!(&*scheme, "http" | "https")
+        && let Some(node) = r.node("scheme")
+    {
+        r.problem(node, format!("{scheme:?} is no scheme to scrape by: http or https"));
+    }
+    let mut params = Vec::new();
+    if let Some(node) = r.node("params") {
+        match &node.kind {
+            Kind::Map(entries) => {
+                for (key, values) in entries {
+                    let texts: Option<Vec<String>> = match &values.kind {
+                        Kind::Seq(items) => items.iter().map(|v| v.text().map(str::to_owned)).collect(),
+                        _ => None,
+                    };
+                    match (key.text(), texts) {
+                        (Some(key), Some(texts)) => params.push((key.to_owned(), texts)),
+                        _ => r.problem(values, "a parameter must be a list of values"),
+                    }
+                }
+            }
+            _ => r.problem(node, "`params` must map names to lists of values"),
+        }
+    }
+    let protocols = read_protocols(&mut r);
+    let protocols = if protocols.is_empty() { &global.protocols } else { &protocols };
+    let fallback = r.parsed("fallback_scrape_protocol", |text| match text {
+        t if t.starts_with("OpenMetricsText") => Ok(Format::OpenMetrics),
+        t if t.starts_with("PrometheusText") => Ok(Format::Text),
+        "PrometheusProto" => Err("PrometheusProto is not supported yet".to_owned()),
+        other => Err(format!("unknown scrape protocol {other:?}")),
+    });
+    let groups = r.list("static_configs").iter().filter_map(|n| read_group(&mut r, n)).collect();
+    let relabel = read_rules(&mut r, "relabel_configs");
+    let metric_relabel = read_rules(&mut r, "metric_relabel_configs");
+    let auth = auth::read(&mut r, dir);
+    let job = Job {
+        name,
+        honor_labels: r.bool("honor_labels").unwrap_or(false),
+        honor_timestamps: r.bool("honor_timestamps").unwrap_or(true),
+        interval,
+        timeout,
+        scheme,
+        path: r.text("metrics_path").unwrap_or("/metrics").to_owned(),
+        params,
+        auth,
+        follow_redirects: r.bool("follow_redirects").unwrap_or(true),
+        compression: r.bool("enable_compression").unwrap_or(true),
+        accept: accept_header(protocols),
+        fallback,
+        limits: read_limits(&mut r, global.limits),
+        groups,
+        relabel,
+        metric_relabel,
+    };
+    // HTTP/2 is used where the target offers it, whatever this says; dropped targets are all kept for show.
+    r.bool("enable_http2");
+    r.u64("keep_dropped_targets");
+    refuse_unbuilt(&mut r);
+    let sound = r.problems.len() == before;
+    r.finish();
+    sound.then_some(job)
+}
+
+fn read_rules(r: &mut MapReader<'_>, name: &'static str) -> Vec<Relabel> {
+    let mut rules = Vec::new();
+    for node in r.list(name) {
+        if node.is_null() {
+            r.problem(node, "empty relabelling rule");
+            continue;
+        }
+        rules.extend(r.item(node).and_then(Relabel::read));
+    }
+    rules
+}
+
+fn read_group(r: &mut MapReader<'_>, node: &Node) -> Option<Group> {
+    if node.is_null() {
+        r.problem(node, "empty entry in `static_configs`");
+        return None;
+    }
+    let mut r = r.item(node)?;
+    let mut targets = Vec::new();
+    for (node, text) in r.texts("targets") {
+        if text.is_empty() || text.contains(['/', ' ']) {
+            let problem = r.doc.problem(node, format!("{text:?} is not a host and port"));
+            r.problems.push(problem.with_help("write it like example.com:9100, without scheme and path"));
+        } else {
+            targets.push(text.to_owned());
+        }
+    }
+    let mut labels = BTreeMap::new();
+    for (key, value) in r.text_map("labels") {
+        let name = key.text().unwrap_or("");
+        if name.is_empty() {
+            r.problem(key, "a label needs a name");
+        } else if name.starts_with("__") && !is_legacy_name(name) {
+            r.problem(key, format!("{name:?} is not a label name"));
+        }
+        labels.insert(name.to_owned(), value.text().unwrap_or("").to_owned());
+    }
+    r.finish();
+    Some(Group { targets, labels })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,222 @@
+//! The text formats that targets answer with: Prometheus text 0.0.4 and OpenMetrics 1.0.
+//!
+//! What is accepted is what a Prometheus server accepts when it scrapes, which is more than the OpenMetrics
+//! specification allows; a real exporter must not be lost over a blank. A line whose series is the expected one
+//! (the hint) is recognised by comparing bytes. Start times are found in `_created` lines, wherever they stand
+//! in their family; those lines are no series then.
+
+mod created;
+mod cursor;
+mod labels;
+mod openmetrics;
+mod text;
+
+use crate::scrape::exposition::{created::Created, cursor::Cursor, labels::LabelSpans};
+use model::{LabelsBuilder, Timestamp};
+use std::borrow::Cow;
+
+/// Which grammar the body is in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Format {
+    Text,
+    OpenMetrics,
+}
+
+/// What a family says it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum MetricType {
+    Counter,
+    Gauge,
+    Histogram,
+    GaugeHistogram,
+    Summary,
+    Info,
+    StateSet,
+    #[default]
+    Unknown,
+}
+
+impl MetricType {
+    /// As the metadata API names it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            MetricType::Counter => "counter",
+            MetricType::Gauge => "gauge",
+            MetricType::Histogram => "histogram",
+            MetricType::GaugeHistogram => "gaugehistogram",
+            MetricType::Summary => "summary",
+            MetricType::Info => "info",
+            MetricType::StateSet => "stateset",
+            MetricType::Unknown => "unknown",
+        }
+    }
+}
+
+/// The body is not in its format.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("line {line}: {what}")]
+pub(crate) struct ParseError {
+    pub(crate) line: usize,
+    pub(crate) what: String,
+}
+
+/// One sample line.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Sample<'a> {
+    /// The series as written, name and labels: the same text is the same series.
+    pub(crate) text: &'a [u8],
+    pub(crate) value: f64,
+    /// The line's own timestamp.
+    pub(crate) at: Option<Timestamp>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Entry<'a> {
+    Help { family: Cow<'a, str>, text: Cow<'a, str> },
+    Type { family: Cow<'a, str>, kind: MetricType },
+    Unit { family: Cow<'a, str>, unit: &'a str },
+    Sample(Sample<'a>),
+}
+
+/// Reads a body entry by entry.
+#[derive(Debug)]
+pub(crate) struct Parser<'a> {
+    format: Format,
+    cursor: Cursor<'a>,
+    /// The family and type that the last TYPE line named.
+    family: Cow<'a, str>,
+    kind: MetricType,
+    /// The labels of the last sample line, unless it was recognised by its hint.
+    spans: LabelSpans<'a>,
+    created: Option<Created>,
+    ended: bool,
+}
+
+/// Go's NaN, as Prometheus stores every NaN that it scrapes.
+pub(crate) const NAN: f64 = f64::from_bits(0x7ff8_0000_0000_0001);
+
+impl<'a> Parser<'a> {
+    pub(crate) fn new(format: Format, body: &'a [u8]) -> Self {
+        let mut parser = Self::bare(format, body);
+        if format == Format::OpenMetrics && memchr::memmem::find(body, b"_created").is_some() {
+            parser.created = Some(Created::collect(body));
+        }
+        parser
+    }
+
+    /// A parser that leaves `_created` lines as they are.
+    fn bare(format: Format, body: &'a [u8]) -> Self {
+        Parser {
+            format,
+            cursor: Cursor::new(body),
+            family: Cow::Borrowed(""),
+            kind: MetricType::Unknown,
+            spans: LabelSpans::default(),
+            created: None,
+            ended: false,
+        }
+    }
+
+    fn error(&self, what: impl Into<String>) -> ParseError {
+        ParseError { line: self.cursor.line(), what: what.into() }
+    }
+
+    /// An error that shows what stands there instead.
+    fn expected(&self, what: &str) -> ParseError {
+        self.error(format!("expected {what}, found {}", self.cursor.shown()))
+    }
+
+    /// The next entry, or `None` at the end. `hint` is the text of the series that is likely to come next.
+    pub(crate) fn next(&mut self, hint: &[u8]) -> Result<Option<Entry<'a>>, ParseError> {
+        loop {
+            let entry = match self.format {
+                Format::Text => self.next_text(hint)?,
+                Format::OpenMetrics => self.next_open(hint)?,
+            };
+            match &entry {
+                Some(Entry::Type { family, kind }) => {
+                    self.family = family.clone();
+                    self.kind = *kind;
+                }
+                Some(Entry::Sample(_)) if self.created.is_some() && self.is_created_line() => continue,
+                _ => {}
+            }
+            return Ok(entry);
+        }
+    }
+
+    /// The type that the last TYPE line gave. It changes how some labels are written, so that one text can mean
+    /// two series.
+    pub(crate) fn kind(&self) -> MetricType {
+        self.kind
+    }
+
+    /// Whether the last sample line is the `_created` line of its family.
+    fn is_created_line(&self) -> bool {
+        matches!(self.kind, MetricType::Counter | MetricType::Histogram | MetricType::Summary)
+            && self.spans.name().is_some_and(|n| n.strip_suffix("_created") == Some(&*self.family))
+    }
+
+    /// Puts the labels of the last sample line, its name among them, into `into`. Not to be called after a line
+    /// that was recognised by its hint.
+    fn labels(&self, into: &mut LabelsBuilder) {
+        self.spans.fill(self.kind, into);
+    }
+
+    /// Puts the labels of a series that was read before, by its text, into `into`.
+    pub(crate) fn labels_of_text(kind: MetricType, text: &'a [u8], into: &mut LabelsBuilder) {
+        // The grammar of 0.0.4 reads every series of OpenMetrics too.
+        let mut parser = Parser::bare(Format::Text, text);
+        parser.kind = kind;
+        if parser.text_series().is_ok() {
+            parser.labels(into);
+        }
+    }
+
+    /// When the series of the last sample line began to count, in milliseconds since 1970.
+    pub(crate) fn start(&self) -> Option<Timestamp> {
+        self.created.as_ref()?.get(&self.family, self.kind, &self.spans)
+    }
+
+    /// Whether start times may be known, so that hints cannot replace reading the labels.
+    pub(crate) fn has_starts(&self) -> bool {
+        self.created.as_ref().is_some_and(|c| !c.is_empty())
+    }
+
+    /// Takes the hint's text where it stands at the cursor as a whole series.
+    fn take_hint(&mut self, hint: &[u8]) -> Option<&'a [u8]> {
+        if hint.is_empty() || self.has_starts() || self.created.is_some() {
+            return None;
+        }
+        let rest = self.cursor.rest();
+        if !rest.starts_with(hint) || !matches!(rest.get(hint.len()), Some(b' ' | b'\t')) {
+            return None;
+        }
+        // A blank may stand inside too: `a {b="c"}` begins with `a`.
+        let next = rest[hint.len()..].iter().find(|b| !matches!(b, b' ' | b'\t'));
+        if next == Some(&b'{') {
+            return None;
+        }
+        let text = self.cursor.take(hint.len());
+        self.spans.clear();
+        Some(text)
+    }
+
+    /// A float as Go's `ParseFloat` reads it, every NaN being the same one.
+    fn float(&self, text: &[u8]) -> Result<f64, ParseError> {
+        let bad = || self.error(format!("{} is not a number", String::from_utf8_lossy(text).escape_debug()));
+        let text = std::str::from_utf8(text).map_err(|_| bad())?;
+        let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
+        let signed = unsigned.len() != text.len();
+        let word = unsigned.bytes().next().is_some_and(|b| b.is_ascii_alphabetic());
+        let v: f64 = text.parse().map_err(|_| bad())?;
+        if v.is_nan() {
+            return if signed { Err(bad()) } else { Ok(NAN) };
+        }
+        // Digits beyond the range are an error, not infinity.
+        if v.is_infinite() && !word { Err(bad()) } else { Ok(v) }
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests;

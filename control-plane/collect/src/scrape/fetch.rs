@@ -1,0 +1,156 @@
+//! Getting a target's text by HTTP.
+
+use super::{exposition::Format, target::Target};
+use http::{HeaderMap, header};
+use std::{error::Error, time::Duration};
+
+/// A target's answer.
+#[derive(Debug)]
+pub(crate) struct Body {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) format: Format,
+}
+
+/// No body is larger, whatever the configuration says: the memory of the process is at stake.
+const MAX_BODY: u64 = 256 << 20;
+
+/// The clients of all scrapes: one that follows redirects and one that does not.
+#[derive(Debug, Clone)]
+pub(crate) struct Clients {
+    following: reqwest::Client,
+    staying: reqwest::Client,
+}
+
+impl Clients {
+    /// # Errors
+    /// When no TLS provider can be set up.
+    pub(crate) fn new() -> Result<Clients, reqwest::Error> {
+        // Each request brings its own timeout; this one is only a last resort.
+        let builder = || {
+            kit::client::builder(Duration::from_mins(10))
+                .pool_max_idle_per_host(1)
+                .pool_idle_timeout(Duration::from_mins(5))
+        };
+        Ok(Clients {
+            following: builder().redirect(reqwest::redirect::Policy::limited(10)).build()?,
+            staying: builder().build()?,
+        })
+    }
+}
+
+/// An error with everything that caused it.
+pub(crate) fn chain(e: &dyn Error) -> String {
+    let mut out = e.to_string();
+    let mut source = e.source();
+    while let Some(e) = source {
+        let text = e.to_string();
+        // Some errors repeat their source.
+        if !out.contains(&text) {
+            out.push_str(": ");
+            out.push_str(&text);
+        }
+        source = e.source();
+    }
+    out
+}
+
+/// Asks the target. An error is a sentence for its row in the table of targets.
+pub(crate) async fn fetch(clients: &Clients, target: &Target) -> Result<Body, String> {
+    let job = &target.job;
+    let client = if job.follow_redirects { &clients.following } else { &clients.staying };
+    let mut request = client
+        .get(target.url.clone())
+        .timeout(target.timeout)
+        .header(header::ACCEPT, &job.accept)
+        .header("X-Prometheus-Scrape-Timeout-Seconds", target.timeout.as_secs_f64().to_string());
+    if !job.compression {
+        request = request.header(header::ACCEPT_ENCODING, "identity");
+    }
+    if let Some(auth) = &job.auth {
+        request = auth.apply(request)?;
+    }
+    let describe = |e: reqwest::Error| {
+        if e.is_timeout() {
+            format!("no answer within {}", model::duration::format(target.timeout))
+        } else {
+            chain(&e.without_url())
+        }
+    };
+    let mut response = request.send().await.map_err(describe)?;
+    if response.status() != http::StatusCode::OK {
+        return Err(format!("the server returned HTTP status {}", response.status()));
+    }
+    let format = choose(response.headers(), job.fallback)?;
+    let limit = job.limits.body_bytes.unwrap_or(MAX_BODY).min(MAX_BODY);
+    let mut bytes = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(describe)? {
+        if (bytes.len() + chunk.len()) as u64 > limit {
+            return Err(format!("the body is longer than its limit of {limit} bytes"));
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    Ok(Body { bytes, format })
+}
+
+/// The grammar of an answer by its media type.
+fn choose(headers: &HeaderMap, fallback: Option<Format>) -> Result<Format, String> {
+    let value = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("");
+    let known = media_type(value).and_then(|media| match &*media {
+        "application/openmetrics-text" => Some(Format::OpenMetrics),
+        "text/plain" => Some(Format::Text),
+        _ => None,
+    });
+    known.or(fallback).ok_or_else(|| {
+        let what =
+            if value.is_empty() { "no Content-Type".to_owned() } else { format!("Content-Type {value:?}") };
+        format!(
+            "the target sent {what}, which is none of the text formats; fallback_scrape_protocol can name one"
+        )
+    })
+}
+
+/// Type and subtype in lower case, if the whole value is well formed: parameters are named once.
+fn media_type(value: &str) -> Option<String> {
+    let mut parts = value.split(';').map(str::trim);
+    let media = parts.next()?.to_ascii_lowercase();
+    let token =
+        |t: &str| !t.is_empty() && t.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$&-^_.+*".contains(&b));
+    let (kind, sub) = media.split_once('/')?;
+    let mut names = Vec::new();
+    for p in parts.filter(|p| !p.is_empty()) {
+        let name = p.split_once('=')?.0.trim().to_ascii_lowercase();
+        if names.contains(&name) {
+            return None;
+        }
+        names.push(name);
+    }
+    (token(kind) && token(sub)).then_some(media)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scrape::exposition::tests::suite;
+
+    #[test]
+    fn the_grammar_is_chosen_as_prometheus_chooses_it() {
+        for case in suite("prometheus-textparse/content_type.json").unwrap_or_default() {
+            let mut headers = HeaderMap::new();
+            if let Some(text) = case["contentType"].as_str() {
+                headers.insert(header::CONTENT_TYPE, text.parse().unwrap());
+            }
+            let fallback = match case["fallbackScrapeProtocol"].as_str() {
+                Some(t) if t.starts_with("OpenMetrics") => Some(Format::OpenMetrics),
+                Some(t) if t.starts_with("PrometheusText") => Some(Format::Text),
+                _ => None,
+            };
+            let want = match case["parser"].as_str() {
+                Some("openmetrics") => Some(Format::OpenMetrics),
+                Some("text") => Some(Format::Text),
+                // Protobuf is never asked for.
+                _ => None,
+            };
+            assert_eq!(choose(&headers, fallback).ok(), want, "{case}");
+        }
+    }
+}

@@ -1,0 +1,201 @@
+use super::*;
+use crate::{
+    scrape::{config, target},
+    testing::Store,
+};
+use kit::{problem::Problems, yaml::Document};
+
+fn target(job: &str) -> Target {
+    let text = format!("scrape_configs:\n- job_name: j\n  static_configs: [{{targets: ['h:1']}}]\n{job}");
+    let doc = Document::parse("s.yaml", &text).unwrap();
+    let mut problems = Problems::default();
+    let jobs = config::read(&doc, true, &mut problems);
+    assert!(problems.is_empty(), "{problems}");
+    target::build(&Arc::new(jobs[0].clone())).targets.remove(0)
+}
+
+struct Bench {
+    store: Store,
+    target: Target,
+    ingest: Ingest,
+}
+
+fn bench(job: &str) -> Bench {
+    let (store, target) = (Store::new(), target(job));
+    let ingest = Ingest::new(store.append(), &target);
+    Bench { store, target, ingest }
+}
+
+impl Bench {
+    fn text(&mut self, at: i64, body: &str) -> Scraped {
+        self.ingest.take(&self.target, at, 0.5, Ok((body.as_bytes(), Format::Text)))
+    }
+
+    fn open(&mut self, at: i64, body: &str) -> Scraped {
+        self.ingest.take(&self.target, at, 0.5, Ok((body.as_bytes(), Format::OpenMetrics)))
+    }
+
+    fn metrics(&self) -> Vec<String> {
+        let all = self.store.shown();
+        all.into_iter().filter(|l| !l.starts_with("up") && !l.starts_with("scrape_")).collect()
+    }
+}
+
+#[test]
+fn samples_and_the_series_about_the_scrape_share_one_time() {
+    let mut b = bench("");
+    let got = b.text(1000, "a 1\nb{x=\"y\"} 2\n");
+    assert_eq!(got, Scraped { samples: 2, kept: 2, added: 2, ..Scraped::default() });
+    let got = b.text(2000, "a 3\nb{x=\"y\"} 4\n");
+    assert_eq!(got, Scraped { samples: 2, kept: 2, added: 0, ..Scraped::default() });
+    assert_eq!(
+        b.store.shown(),
+        [
+            "a{instance=h:1,job=j}: 1@1000 3@2000",
+            "b{instance=h:1,job=j,x=y}: 2@1000 4@2000",
+            "scrape_duration_seconds{instance=h:1,job=j}: 0.5@1000 0.5@2000",
+            "scrape_samples_post_metric_relabeling{instance=h:1,job=j}: 2@1000 2@2000",
+            "scrape_samples_scraped{instance=h:1,job=j}: 2@1000 2@2000",
+            "scrape_series_added{instance=h:1,job=j}: 2@1000 0@2000",
+            "up{instance=h:1,job=j}: 1@1000 1@2000",
+        ]
+    );
+}
+
+#[test]
+fn series_that_go_end_and_those_that_come_back_go_on() {
+    let mut b = bench("");
+    b.text(1000, "a 1\nb 1\nc 1\n");
+    b.text(2000, "c 2\na 2\n");
+    assert_eq!(b.text(3000, "b 3\na 3\nc 3\n").added, 1);
+    assert_eq!(
+        b.metrics(),
+        [
+            "a{instance=h:1,job=j}: 1@1000 2@2000 3@3000",
+            "b{instance=h:1,job=j}: 1@1000 stale@2000 3@3000",
+            "c{instance=h:1,job=j}: 1@1000 2@2000 3@3000",
+        ]
+    );
+}
+
+#[test]
+fn a_failed_scrape_takes_nothing_and_ends_everything_once() {
+    let mut b = bench("");
+    b.text(1000, "a 1\n");
+    let got = b.text(2000, "a 2\nnew 1\nbroken\n");
+    assert_eq!(
+        got.error.as_deref(),
+        Some("the text is not valid: line 3: expected a value after the series, found the end of the line")
+    );
+    b.ingest.take(&b.target, 3000, 0.1, Err("no answer".to_owned()));
+    b.text(4000, "a 4\n");
+    assert_eq!(b.metrics(), ["a{instance=h:1,job=j}: 1@1000 stale@2000 4@4000"]);
+    assert_eq!(b.store.of("up"), ["up{instance=h:1,job=j}: 1@1000 0@2000 0@3000 1@4000"]);
+}
+
+#[test]
+fn a_target_that_is_removed_ends_with_its_reports() {
+    let mut b = bench("");
+    b.text(1000, "a 1\n");
+    b.ingest.end(2000).unwrap();
+    assert!(b.store.shown().iter().all(|l| l.ends_with("stale@2000")), "{:?}", b.store.shown());
+}
+
+#[test]
+fn own_timestamps_are_kept_and_get_no_marker() {
+    let mut b = bench("");
+    b.text(5000, "a 1 4321\nb 1\n");
+    b.text(6000, "\n");
+    assert_eq!(b.metrics(), ["a{instance=h:1,job=j}: 1@4321", "b{instance=h:1,job=j}: 1@5000 stale@6000"]);
+    let mut b = bench("  honor_timestamps: false\n");
+    b.text(5000, "a 1 4321\n");
+    assert_eq!(b.metrics(), ["a{instance=h:1,job=j}: 1@5000"]);
+}
+
+#[test]
+fn labels_of_the_target_win_unless_they_are_to_be_honored() {
+    let mut b = bench("");
+    b.text(1000, "a{job=\"own\",exported_job=\"x\"} 1\n");
+    assert_eq!(b.metrics(), ["a{exported_exported_job=own,exported_job=x,instance=h:1,job=j}: 1@1000"]);
+    let mut b = bench("  honor_labels: true\n");
+    b.text(1000, "a{job=\"own\"} 1\n");
+    assert_eq!(b.metrics(), ["a{instance=h:1,job=own}: 1@1000"]);
+}
+
+#[test]
+fn metric_relabelling_renames_and_drops() {
+    let mut b = bench(
+        "  metric_relabel_configs:
+  - {source_labels: [__name__], regex: secret.*, action: drop}
+  - {source_labels: [__name__], regex: (.*)_old, target_label: __name__, replacement: '${1}_new'}
+",
+    );
+    let got = b.text(1000, "secret_a 1\nb_old 2\n");
+    assert_eq!((got.samples, got.kept), (2, 1));
+    b.text(2000, "secret_a 1\nb_old 3\n");
+    assert_eq!(b.metrics(), ["b_new{instance=h:1,job=j}: 2@1000 3@2000"]);
+}
+
+#[test]
+fn limits_refuse_the_whole_scrape() {
+    for (job, body, expect) in [
+        ("  sample_limit: 1\n", "a 1\nb 1\n", "there are more samples than the sample_limit of 1"),
+        ("  label_limit: 4\n", "a{x=\"1\",y=\"2\"} 1\n", "has more labels than the label_limit of 4"),
+        ("  label_name_length_limit: 8\n", "a{xxxxxxxxx=\"1\"} 1\n", "longer than 8 bytes"),
+        ("  label_value_length_limit: 5\n", "a{x=\"123456\"} 1\n", "longer than 5 bytes"),
+    ] {
+        let mut b = bench(job);
+        let error = b.text(1000, body).error.unwrap();
+        assert!(error.contains(expect), "{error}");
+        assert!(b.metrics().is_empty());
+        assert_eq!(b.store.of("up"), ["up{instance=h:1,job=j}: 0@1000"]);
+    }
+}
+
+#[test]
+fn start_times_reach_the_store() {
+    let mut b = bench("");
+    let body = "# TYPE a counter\na_total 5\na_created 1.5\n# EOF\n";
+    assert_eq!(b.open(9000, body).error, None);
+    let request = model::SelectRequest::new(&[], 0, 10_000);
+    let mut stream = model::Select::select(&b.store.db, &request).unwrap();
+    let mut columns = model::SampleColumns::default();
+    let (_, labels) = stream.next(&mut columns).unwrap().unwrap();
+    assert_eq!((labels.metric_name(), columns.starts.clone()), ("a_total", vec![1500]));
+}
+
+#[test]
+fn a_type_that_changes_makes_another_series_of_the_same_text() {
+    let mut b = bench("");
+    b.text(1000, "# TYPE h histogram\nh_bucket{le=\"1\"} 1\n");
+    b.text(2000, "h_bucket{le=\"1\"} 2\n");
+    assert_eq!(
+        b.metrics(),
+        [
+            "h_bucket{instance=h:1,job=j,le=1}: 2@2000",
+            "h_bucket{instance=h:1,job=j,le=1.0}: 1@1000 stale@2000"
+        ]
+    );
+}
+
+#[test]
+fn a_target_with_ever_new_series_costs_no_memory_for_the_old() {
+    let mut b = bench("");
+    for round in 0..50 {
+        let body: String = (0..50).map(|i| format!("a{{n=\"{round}-{i}\"}} 1\n")).collect();
+        b.text(1000 * (round + 1), &body);
+    }
+    assert!(b.ingest.lines.len() <= 200, "{} lines", b.ingest.lines.len());
+    assert_eq!(b.ingest.by_text.len(), b.ingest.lines.len());
+}
+
+#[test]
+fn metadata_is_kept_by_family() {
+    let mut b = bench("");
+    b.text(1000, "# HELP a What a is.\n# TYPE a counter\na 1\n");
+    b.open(2000, "# TYPE b_seconds gauge\n# UNIT b_seconds seconds\nb_seconds 1\n# EOF\n");
+    let families = b.ingest.families();
+    let counter = Metadata { kind: MetricType::Counter, help: "What a is.".to_owned(), unit: String::new() };
+    let gauge = Metadata { kind: MetricType::Gauge, help: String::new(), unit: "seconds".to_owned() };
+    assert_eq!(*families, BTreeMap::from([("a".to_owned(), counter), ("b_seconds".to_owned(), gauge)]));
+}

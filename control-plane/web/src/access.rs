@@ -1,0 +1,294 @@
+//! Who may do what.
+//!
+//! On loopback without a tokens file everything is open, but only to requests whose `Host` is loopback too, so
+//! that no web page can reach in through a name of its own. Otherwise a bearer token or a console session
+//! carries a [`Role`]; services present `SERVICE_AUTH_TOKEN`.
+
+use kit::{
+    http::{ApiError, ServiceAuth},
+    problem::Problems,
+    secret::Secret,
+    yaml::Document,
+};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+    sync::{Mutex, PoisonError},
+};
+
+/// What a route needs. The order is that of power: an operator may all that a viewer may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Role {
+    /// Nobody in particular.
+    Open,
+    /// Reads.
+    Viewer,
+    /// Silences, acknowledges, reloads.
+    Operator,
+    /// Deletes, deploys, resolves money.
+    Admin,
+}
+
+impl Role {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Role::Open => "open",
+            Role::Viewer => "viewer",
+            Role::Operator => "operator",
+            Role::Admin => "admin",
+        }
+    }
+
+    fn parse(text: &str) -> Result<Role, String> {
+        [Role::Viewer, Role::Operator, Role::Admin]
+            .into_iter()
+            .find(|r| r.as_str() == text)
+            .ok_or_else(|| format!("{text:?} is no role: write viewer, operator or admin"))
+    }
+}
+
+/// What a route needs: a person's role, or a service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Need {
+    Role(Role),
+    /// A service of the platform (or an admin).
+    Service,
+}
+
+/// Who a request comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    pub name: String,
+    pub role: Role,
+}
+
+/// A token of the tokens file.
+#[derive(Debug, Clone)]
+struct Token {
+    name: String,
+    secret: Secret,
+    role: Role,
+}
+
+/// The name of the console's cookie.
+pub const SESSION_COOKIE: &str = "vigie_session";
+
+/// How long a console session lasts.
+const SESSION_MS: i64 = 12 * 3600 * 1000;
+
+/// Sessions at the same time; the oldest goes first.
+const MOST_SESSIONS: usize = 1000;
+
+#[derive(Debug, Clone)]
+struct Session {
+    identity: Identity,
+    until: i64,
+}
+
+/// The rules of access.
+#[derive(Debug)]
+pub struct Access {
+    /// Everything is open: Vigie listens on loopback and has no tokens file.
+    open: bool,
+    tokens: Vec<Token>,
+    services: ServiceAuth,
+    sessions: Mutex<BTreeMap<String, Session>>,
+}
+
+/// Why Vigie refuses to listen.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{address} can be reached from other machines and VIGIE_TOKENS_FILE is not set: set it, listen on 127.0.0.1, or say --insecure-listen-without-tokens"
+)]
+pub struct Exposed {
+    pub address: SocketAddr,
+}
+
+impl Access {
+    /// Decides from the listening address whether access is open. `tokens` is the text of the tokens file.
+    ///
+    /// # Errors
+    /// When the address is not loopback and there are no tokens, unless `insecure` says so in as many words.
+    pub fn new(
+        address: SocketAddr,
+        tokens: Option<TokensFile>,
+        service_token: Option<Secret>,
+        insecure: bool,
+    ) -> Result<Access, Exposed> {
+        let loopback = address.ip().is_loopback();
+        if !loopback && tokens.is_none() && !insecure {
+            return Err(Exposed { address });
+        }
+        Ok(Access {
+            open: tokens.is_none(),
+            tokens: tokens.map(|t| t.0).unwrap_or_default(),
+            services: ServiceAuth::new(service_token),
+            sessions: Mutex::default(),
+        })
+    }
+
+    pub fn is_open(&self) -> bool {
+        self.open
+    }
+
+    /// Lets a request in, or says why not.
+    ///
+    /// # Errors
+    /// 401 without credentials, 403 with too weak ones, 421 for a strange `Host` where access is open.
+    pub fn check(&self, need: Need, headers: &http::HeaderMap, now: i64) -> Result<Identity, ApiError> {
+        let anyone = Identity { name: "anyone".to_owned(), role: Role::Open };
+        if need == Need::Role(Role::Open) {
+            return Ok(anyone);
+        }
+        if self.open {
+            return if local_host(headers) {
+                Ok(Identity { role: Role::Admin, ..anyone })
+            } else {
+                Err(strange_host())
+            };
+        }
+        let Some(identity) = self.identify(headers, now) else {
+            if need == Need::Service {
+                let caller = self.services.check(headers)?;
+                // Without a token for services nobody is one: beyond loopback that is never open.
+                return if self.services.is_open() {
+                    Err(ApiError::unauthorized("SERVICE_AUTH_TOKEN is not set here, so no service is let in"))
+                } else {
+                    Ok(Identity { name: caller.service, role: Role::Open })
+                };
+            }
+            return Err(ApiError::unauthorized("present a bearer token of VIGIE_TOKENS_FILE, or log in"));
+        };
+        let enough = match need {
+            Need::Role(role) => identity.role >= role,
+            Need::Service => identity.role == Role::Admin,
+        };
+        if enough {
+            return Ok(identity);
+        }
+        let wanted = match need {
+            Need::Role(role) => role.as_str(),
+            Need::Service => "service",
+        };
+        Err(ApiError::forbidden(format!(
+            "this needs the role {wanted}; {} is {}",
+            identity.name,
+            identity.role.as_str()
+        )))
+    }
+
+    fn identify(&self, headers: &http::HeaderMap, now: i64) -> Option<Identity> {
+        if let Some(given) = ServiceAuth::bearer(headers) {
+            return self.by_token(given);
+        }
+        let id = session_id(headers)?;
+        let sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+        sessions.get(&id).filter(|s| s.until > now).map(|s| s.identity.clone())
+    }
+
+    /// Whom a token belongs to. Every token is compared, so that time tells nothing.
+    fn by_token(&self, given: &str) -> Option<Identity> {
+        let mut found = None;
+        for token in &self.tokens {
+            if token.secret.matches(given) {
+                found = Some(Identity { name: token.name.clone(), role: token.role });
+            }
+        }
+        found
+    }
+
+    /// Opens a session for whoever has this token. Returns the cookie's value.
+    pub fn log_in(&self, token: &str, now: i64) -> Option<String> {
+        let identity = self.by_token(token)?;
+        let id = format!("{}{}", uuid::Uuid::new_v4().simple(), uuid::Uuid::new_v4().simple());
+        let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+        sessions.retain(|_, s| s.until > now);
+        if sessions.len() >= MOST_SESSIONS {
+            let oldest = sessions.iter().min_by_key(|(_, s)| s.until).map(|(id, _)| id.clone());
+            oldest.and_then(|id| sessions.remove(&id));
+        }
+        sessions.insert(id.clone(), Session { identity, until: now + SESSION_MS });
+        Some(id)
+    }
+
+    pub fn log_out(&self, headers: &http::HeaderMap) {
+        if let Some(id) = session_id(headers) {
+            self.sessions.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        }
+    }
+}
+
+fn session_id(headers: &http::HeaderMap) -> Option<String> {
+    headers
+        .get_all(http::header::COOKIE)
+        .iter()
+        .filter_map(|v| v.to_str().ok())
+        .flat_map(|v| v.split(';'))
+        .find_map(|pair| {
+            let (name, value) = pair.trim().split_once('=')?;
+            (name == SESSION_COOKIE).then(|| value.to_owned())
+        })
+}
+
+/// Whether the request was made to this machine by its own name.
+fn local_host(headers: &http::HeaderMap) -> bool {
+    let Some(host) = headers.get(http::header::HOST).and_then(|v| v.to_str().ok()) else { return true };
+    let name = match host.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or(""),
+        None => host.rsplit_once(':').map_or(host, |(name, _)| name),
+    };
+    name == "localhost" || name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback() || ip.is_unspecified())
+}
+
+fn strange_host() -> ApiError {
+    ApiError::new(
+        http::StatusCode::MISDIRECTED_REQUEST,
+        "strange_host",
+        "access is open here, so only requests to localhost are answered; set VIGIE_TOKENS_FILE to use other names",
+    )
+}
+
+/// The tokens file, read.
+#[derive(Debug, Clone)]
+pub struct TokensFile(Vec<Token>);
+
+impl TokensFile {
+    /// Reads `tokens: [{name, token, role}]`.
+    ///
+    /// # Errors
+    /// Every problem of the file; none of them shows a token.
+    pub fn parse(file: &str, text: &str) -> Result<TokensFile, Problems> {
+        let doc = Document::parse(file, text)?;
+        let mut problems = Problems::default();
+        let mut tokens = Vec::new();
+        if let Some(mut root) = doc.reader(&mut problems) {
+            for item in root.list("tokens") {
+                let Some(mut r) = root.item(item) else { continue };
+                let name = r.required_text("name").map(str::to_owned);
+                r.required("role");
+                let role = r.parsed("role", Role::parse);
+                let token = r.required_text("token");
+                if token.is_some_and(|t| t.len() < 16) {
+                    r.problem(
+                        item,
+                        "a token has 16 characters or more: make one with `openssl rand -hex 32`",
+                    );
+                }
+                let secret = token.map(Secret::new);
+                r.finish();
+                if let (Some(name), Some(role), Some(secret)) = (name, role, secret) {
+                    tokens.push(Token { name, secret, role });
+                }
+            }
+            root.finish();
+        }
+        // Problems show the line they are on, which holds a secret here.
+        for problem in &mut problems.0 {
+            problem.source.clear();
+        }
+        problems.into_result(TokensFile(tokens))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,50 @@
+//! The Prometheus HTTP API, with Prometheus's own JSON and error shapes.
+
+mod json;
+mod query;
+mod series;
+mod status;
+
+use crate::{Plane, Routes, access::Need, access::Role};
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+
+pub use json::write_value;
+pub(crate) use query::{When, run as run_query};
+
+/// An error as Prometheus answers it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApiFailure {
+    pub status: StatusCode,
+    pub kind: &'static str,
+    pub message: String,
+}
+
+impl ApiFailure {
+    fn new(status: StatusCode, kind: &'static str, message: impl Into<String>) -> Self {
+        ApiFailure { status, kind, message: message.into() }
+    }
+
+    pub(crate) fn bad_data(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "bad_data", message)
+    }
+}
+
+impl IntoResponse for ApiFailure {
+    fn into_response(self) -> Response {
+        let body = serde_json::json!({"status": "error", "errorType": self.kind, "error": self.message});
+        (self.status, axum::Json(body)).into_response()
+    }
+}
+
+/// An answer whose `data` is already JSON.
+fn success(data: impl serde::Serialize) -> Response {
+    axum::Json(serde_json::json!({"status": "success", "data": data})).into_response()
+}
+
+pub(crate) fn add(routes: &mut Routes, plane: &Plane) {
+    let viewer = Need::Role(Role::Viewer);
+    query::add(routes, plane, viewer);
+    series::add(routes, plane, viewer);
+    status::add(routes, plane, viewer);
+}

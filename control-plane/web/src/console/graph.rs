@@ -1,0 +1,127 @@
+//! `/graph`: an expression over time and now. Messages link here.
+
+use super::{chart, page};
+use crate::{
+    Plane, Routes,
+    access::Need,
+    api::{When, run_query},
+    params::Params,
+};
+use askama::Template;
+use axum::response::Response;
+use http::Method;
+use model::{Value, number};
+use promql::QueryValue;
+
+pub(super) fn add(routes: &mut Routes, plane: &Plane, need: Need) {
+    let own = plane.clone();
+    routes.add(Method::GET, "/graph", need, move |params: Params| {
+        let plane = own.clone();
+        async move { answer(&plane, &params).await }
+    });
+}
+
+struct Row {
+    class: usize,
+    labels: String,
+    value: String,
+}
+
+#[derive(Template)]
+#[template(path = "graph.html")]
+struct Graph {
+    version: &'static str,
+    query: String,
+    range: String,
+    ranges: [&'static str; 5],
+    error: String,
+    chart: String,
+    rows: Vec<Row>,
+    more: usize,
+    notes: Vec<String>,
+}
+
+/// Rows of the table.
+const MOST_ROWS: usize = 200;
+
+/// Points of a line: about one for three pixels.
+const POINTS: i64 = 240;
+
+async fn answer(plane: &Plane, params: &Params) -> Response {
+    let query = params.get("g0.expr").or_else(|| params.get("expr")).unwrap_or("").to_owned();
+    let ranges = ["15m", "1h", "6h", "1d", "7d"];
+    let asked = params.get("g0.range_input").or_else(|| params.get("range")).unwrap_or("1h").to_owned();
+    let range =
+        if model::duration::parse(&asked).is_ok_and(|d| !d.is_zero()) { asked } else { "1h".to_owned() };
+    let mut shown = Graph {
+        version: plane.version,
+        query: query.clone(),
+        range: range.clone(),
+        ranges,
+        error: String::new(),
+        chart: String::new(),
+        rows: Vec::new(),
+        more: 0,
+        notes: Vec::new(),
+    };
+    if !query.trim().is_empty() {
+        fill(plane, &query, &range, &mut shown).await;
+    }
+    page(&shown)
+}
+
+async fn fill(plane: &Plane, query: &str, range: &str, shown: &mut Graph) {
+    let now = plane.clock.now_ms();
+    let outcome = match run_query(plane, query, When::At(now), plane.query_timeout).await {
+        Ok(outcome) => outcome,
+        Err(e) => {
+            shown.error = e.message;
+            return;
+        }
+    };
+    let (warnings, infos) = outcome.result.annotations.texts(query, 5);
+    shown.notes = warnings.into_iter().chain(infos).collect();
+    let text = |v: &Value| match v {
+        Value::Float(v) => number::format(*v),
+        Value::Histogram(h) => {
+            format!("histogram of {} observations, sum {}", number::format(h.count), number::format(h.sum))
+        }
+    };
+    let rows: Vec<(String, String)> = match &outcome.result.value {
+        QueryValue::Vector(samples) => {
+            samples.iter().map(|s| (s.labels.to_string(), text(&s.value))).collect()
+        }
+        QueryValue::Scalar { value, .. } => vec![("scalar".to_owned(), number::format(*value))],
+        QueryValue::String { value, .. } => vec![("string".to_owned(), value.clone())],
+        QueryValue::Matrix(series) => series
+            .iter()
+            .map(|s| (s.labels.to_string(), s.points.last().map_or_else(String::new, |(_, v)| text(v))))
+            .collect(),
+    };
+    shown.more = rows.len().saturating_sub(MOST_ROWS);
+    let plottable = matches!(outcome.result.value, QueryValue::Vector(_) | QueryValue::Scalar { .. });
+    let mut drawn: Vec<String> = Vec::new();
+    if plottable {
+        let length = model::duration::parse(range)
+            .map_or(3_600_000, |d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX));
+        let step = (length / POINTS).max(1000);
+        let (start, end) = (now.saturating_sub(length), now);
+        match run_query(plane, query, When::Range { start, end, step }, plane.query_timeout).await {
+            Ok(outcome) => {
+                if let QueryValue::Matrix(series) = &outcome.result.value {
+                    shown.chart = chart::lines(series, start, end, step).unwrap_or_default();
+                    drawn = series.iter().take(chart::MOST_LINES).map(|s| s.labels.to_string()).collect();
+                }
+            }
+            Err(e) => shown.error = e.message,
+        }
+    }
+    shown.rows = rows
+        .into_iter()
+        .take(MOST_ROWS)
+        .map(|(labels, value)| {
+            let class = drawn.iter().position(|d| *d == labels).map_or(99, |i| i % 6);
+            Row { class, labels, value }
+        })
+        .collect();
+}

@@ -1,0 +1,108 @@
+//! Parameters of a request, from the query and from a form, as Prometheus takes them.
+
+use crate::api::ApiFailure;
+use axum::{
+    body::Bytes,
+    extract::{FromRequest, Request},
+};
+use model::Timestamp;
+use std::time::Duration;
+
+/// Names and values in the order in which they came: the body's before the query's, as Go merges them.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Params(Vec<(String, String)>);
+
+impl<S: Send + Sync> FromRequest<S> for Params {
+    type Rejection = ApiFailure;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiFailure> {
+        let query = request.uri().query().unwrap_or("").to_owned();
+        let form = request
+            .headers()
+            .get(http::header::CONTENT_TYPE)
+            .and_then(|v| v.to_str().ok())
+            .is_some_and(|v| v.starts_with("application/x-www-form-urlencoded"));
+        let mut pairs = Vec::new();
+        if form {
+            let body = Bytes::from_request(request, state)
+                .await
+                .map_err(|e| ApiFailure::bad_data(format!("the body could not be read: {e}")))?;
+            pairs.extend(decode(&body));
+        }
+        pairs.extend(decode(query.as_bytes()));
+        Ok(Params(pairs))
+    }
+}
+
+fn decode(bytes: &[u8]) -> Vec<(String, String)> {
+    url::form_urlencoded::parse(bytes).into_owned().collect()
+}
+
+impl Params {
+    /// The first value of a name; an empty one counts as absent.
+    pub(crate) fn get<'a>(&'a self, name: &'a str) -> Option<&'a str> {
+        self.all(name).find(|v| !v.is_empty())
+    }
+
+    pub(crate) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        self.0.iter().filter(move |(n, _)| n == name).map(|(_, v)| v.as_str())
+    }
+
+    /// A time: seconds since 1970 with decimals, or RFC 3339.
+    pub(crate) fn time(&self, name: &str) -> Result<Option<Timestamp>, ApiFailure> {
+        self.get(name).map(|text| parse_time(name, text)).transpose()
+    }
+
+    /// A time that must be there.
+    pub(crate) fn required_time(&self, name: &str) -> Result<Timestamp, ApiFailure> {
+        parse_time(name, self.get(name).unwrap_or(""))
+    }
+
+    /// A duration: seconds with decimals, or `5m`.
+    pub(crate) fn duration(&self, name: &str) -> Result<Option<Duration>, ApiFailure> {
+        self.get(name).map(|text| parse_duration(name, text)).transpose()
+    }
+
+    /// `limit`: 0 and absence mean none.
+    pub(crate) fn limit(&self) -> Result<usize, ApiFailure> {
+        let Some(text) = self.get("limit") else { return Ok(0) };
+        text.parse().map_err(|_| invalid("limit", &format!("{text:?} is not a whole number")))
+    }
+}
+
+fn invalid(name: &str, why: &str) -> ApiFailure {
+    ApiFailure::bad_data(format!("invalid parameter {name:?}: {why}"))
+}
+
+/// The earliest and latest time that fit milliseconds; Prometheus clients send them for "everything".
+const MOST_SECONDS: f64 = 9_223_372_036_854_775.0;
+
+fn parse_time(name: &str, text: &str) -> Result<Timestamp, ApiFailure> {
+    if let Ok(seconds) = text.parse::<f64>()
+        && seconds.is_finite()
+    {
+        if seconds.abs() > MOST_SECONDS {
+            return Err(invalid(name, &format!("{text:?} is too far away")));
+        }
+        #[expect(clippy::cast_possible_truncation, reason = "checked above")]
+        return Ok((seconds * 1000.0).round() as i64);
+    }
+    // What Go prints for its smallest and largest time, beyond what other calendars know.
+    match text {
+        "-292273086-05-16T16:47:06Z" => return Ok(i64::MIN),
+        "292277025-08-18T07:12:54.999999999Z" => return Ok(i64::MAX),
+        _ => {}
+    }
+    text.parse::<jiff::Timestamp>()
+        .map(|t| t.as_millisecond())
+        .map_err(|_| invalid(name, &format!("cannot parse {text:?} to a valid timestamp")))
+}
+
+fn parse_duration(name: &str, text: &str) -> Result<Duration, ApiFailure> {
+    if let Ok(seconds) = text.parse::<f64>() {
+        return Duration::try_from_secs_f64(seconds)
+            .map_err(|_| invalid(name, &format!("cannot parse {text:?} to a valid duration")));
+    }
+    model::duration::parse(text)
+        .map_err(|_| invalid(name, &format!("cannot parse {text:?} to a valid duration")))
+}
