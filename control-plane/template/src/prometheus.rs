@@ -84,6 +84,7 @@ fn text_functions(set: &mut FuncSet) {
     text("toLower", |t| t.to_lowercase());
     text("stripPort", strip_port);
     text("stripDomain", strip_domain);
+    text("urlQueryEscape", query_escape);
     set.add("safeHtml", |_, args| {
         let [text] = convert::exactly(args)?;
         Ok(Value::Safe(Safe::Html, convert::text(text)?.into()))

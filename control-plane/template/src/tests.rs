@@ -74,6 +74,7 @@ fn the_language_is_gos() {
         "[a b c] map[k1:v1 k2:v2] 1.5 true 97 1000",
     );
     check("{{ .missing }}", "<no value>");
+    check("{{ urlQueryEscape \"a b{c=\\\"d\\\"}\" }}", "a+b%7Bc%3D%22d%22%7D");
     check(
         "{{ range query \"up\" | sortByLabel \"instance\" }}{{ .Labels.instance }}{{ .Value }} {{ end }}",
         "a0 b1 ",
