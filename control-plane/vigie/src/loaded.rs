@@ -1,0 +1,146 @@
+//! The whole configuration as one value: built from every file, or refused with every problem of every file.
+
+use crate::{options::Options, prometheus_config};
+use alerting::RoutingConfig;
+use budget::BudgetConfig;
+use collect::{CollectConfig, CollectFiles, File, ProbeDefaults};
+use kit::{files, problem::Problems};
+use rules::RuleFile;
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+use web::grafana::{Dashboard, read_dashboards};
+
+/// How often the host is read.
+const HOST_INTERVAL: Duration = Duration::from_secs(5);
+
+/// How often rules are evaluated whose group and file do not say.
+const RULE_INTERVAL: Duration = Duration::from_secs(15);
+
+/// Everything that files say.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    pub collect: CollectConfig,
+    pub rules: Vec<RuleFile>,
+    /// For groups that name no interval.
+    pub rule_interval: Duration,
+    pub routing: RoutingConfig,
+    pub budgets: BudgetConfig,
+    pub dashboards: Vec<Dashboard>,
+    /// The files that were read.
+    pub files: Vec<String>,
+}
+
+impl Loaded {
+    /// Reads and checks everything.
+    ///
+    /// # Errors
+    /// Every problem of every file.
+    pub fn read(options: &Options) -> Result<Loaded, Problems> {
+        let mut problems = Problems::default();
+        let mut names = Vec::new();
+        let folder = |part: &str| options.config_dir.as_ref().map(|dir| dir.join(part));
+        let mut text_of = |path: Option<PathBuf>, must_exist: bool, problems: &mut Problems| {
+            let path = path.filter(|p| must_exist || p.exists())?;
+            let (name, text) = Options::read(&path, problems)?;
+            names.push(name.clone());
+            Some((path, name, text))
+        };
+
+        let named = options.prometheus_config.clone();
+        let whole_prometheus = named.is_some();
+        let scrape = match named {
+            Some(path) => text_of(Some(path), true, &mut problems),
+            None => text_of(folder("probes/scrape.yaml"), false, &mut problems),
+        };
+        let probes = match options.probes.clone() {
+            Some(path) => text_of(Some(path), true, &mut problems),
+            None => text_of(folder("probes/probes.yaml"), false, &mut problems),
+        };
+        let mut rule_interval = RULE_INTERVAL;
+        let rule_files = match (&scrape, whole_prometheus) {
+            (Some((path, name, text)), true) => {
+                let sources = prometheus_config::rules(path, name, text, &mut problems);
+                rule_interval = sources.interval.unwrap_or(Duration::from_secs(60));
+                sources.files
+            }
+            _ => folder("alerts/rules").map(|dir| yaml_files(&dir)).unwrap_or_default(),
+        };
+        let collect =
+            keep(collect(options, scrape.as_ref(), whole_prometheus, probes.as_ref()), &mut problems);
+        let mut rules = Vec::new();
+        for path in rule_files {
+            if let Some((_, name, text)) = text_of(Some(path), true, &mut problems) {
+                rules.extend(keep(RuleFile::parse(&name, &text), &mut problems));
+            }
+        }
+        let routing_file = match options.alertmanager_config.clone() {
+            Some(path) => text_of(Some(path), true, &mut problems),
+            None => text_of(folder("alerts/routing.yaml"), false, &mut problems),
+        };
+        let routing = match &routing_file {
+            Some((path, name, text)) => {
+                let dir = path.parent().unwrap_or(Path::new("."));
+                keep(RoutingConfig::parse(name, text, dir, &options.routing), &mut problems)
+            }
+            None => Some(RoutingConfig::nobody()),
+        };
+        let budgets = match text_of(folder("alerts/budgets.yaml"), false, &mut problems) {
+            Some((_, name, text)) => keep(BudgetConfig::parse(&name, &text), &mut problems),
+            None => Some(BudgetConfig::default()),
+        };
+        let dashboards = match folder("dashboards") {
+            Some(dir) => keep(read_dashboards(&dir), &mut problems),
+            None => Some(Vec::new()),
+        };
+        names.extend(dashboards.iter().flatten().map(|d| d.file.clone()));
+        match (collect, routing, budgets, dashboards) {
+            (Some(collect), Some(routing), Some(budgets), Some(dashboards)) => problems.into_result(Loaded {
+                collect,
+                rules,
+                rule_interval,
+                routing,
+                budgets,
+                dashboards,
+                files: names,
+            }),
+            _ => Err(problems),
+        }
+    }
+
+    pub fn rule_count(&self) -> usize {
+        self.rules.iter().flat_map(|f| &f.groups).map(|g| g.rules.len()).sum()
+    }
+}
+
+type Source = (PathBuf, String, String);
+
+fn collect(
+    options: &Options,
+    scrape: Option<&Source>,
+    whole_prometheus: bool,
+    probes: Option<&Source>,
+) -> Result<CollectConfig, Problems> {
+    CollectConfig::parse(&CollectFiles {
+        scrape: scrape.map(|(_, name, text)| File { name, text }),
+        whole_prometheus,
+        probes: probes.map(|(_, name, text)| File { name, text }),
+        values: &|name| options.value(name),
+        probe_defaults: ProbeDefaults { interval: options.probe_interval, timeout: options.probe_timeout },
+        // A Prometheus that moves over scrapes its own node exporter.
+        host_interval: options.config_dir.is_some().then_some(HOST_INTERVAL),
+    })
+}
+
+/// `*.yaml` and `*.yml` of a folder, by name.
+pub(crate) fn yaml_files(dir: &Path) -> Vec<PathBuf> {
+    let mut all = files::matching(&dir.join("*.yaml"));
+    all.extend(files::matching(&dir.join("*.yml")));
+    all.sort();
+    all
+}
+
+fn keep<T>(outcome: Result<T, Problems>, problems: &mut Problems) -> Option<T> {
+    outcome.map_err(|more| problems.extend(more)).ok()
+}

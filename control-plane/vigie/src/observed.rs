@@ -1,0 +1,63 @@
+//! The collector as the web shows it.
+
+use collect::{Collector, Health};
+use model::Labels;
+use web::{Observed, ProbeView, TargetView};
+
+#[derive(Debug)]
+pub(crate) struct Seen(pub(crate) Collector);
+
+fn up(health: Health) -> Option<bool> {
+    match health {
+        Health::Unknown => None,
+        Health::Up => Some(true),
+        Health::Down => Some(false),
+    }
+}
+
+fn text(text: String) -> Option<String> {
+    Some(text).filter(|t| !t.is_empty())
+}
+
+impl Observed for Seen {
+    fn probes(&self) -> Vec<ProbeView> {
+        let view = |p: collect::ProbeStatus| {
+            let good = p.results.iter().filter(|good| **good).count();
+            #[expect(clippy::cast_precision_loss, reason = "a share of a few thousand results")]
+            let uptime = (!p.results.is_empty()).then(|| good as f64 / p.results.len() as f64);
+            ProbeView {
+                name: p.name,
+                service: p.service,
+                target: p.url,
+                up: up(p.health),
+                since: p.since_ms,
+                uptime,
+                latency: p.last_run_ms.map(|_| p.latency),
+                last: p.last_run_ms,
+                error: text(p.error),
+                depends_on: p.depends_on,
+            }
+        };
+        self.0.snapshot().probes.into_iter().map(view).collect()
+    }
+
+    fn targets(&self) -> Vec<TargetView> {
+        let view = |t: collect::TargetStatus| TargetView {
+            pool: t.scrape_pool,
+            url: t.scrape_url,
+            labels: t.labels,
+            discovered: t.discovered_labels,
+            up: up(t.health),
+            last: t.last_scrape_ms,
+            duration: std::time::Duration::try_from_secs_f64(t.last_scrape_seconds).unwrap_or_default(),
+            error: text(t.last_error),
+            interval: t.interval,
+            timeout: t.timeout,
+        };
+        self.0.snapshot().targets.into_iter().map(view).collect()
+    }
+
+    fn dropped(&self) -> Vec<Labels> {
+        self.0.snapshot().dropped.into_iter().map(|d| d.discovered_labels).collect()
+    }
+}

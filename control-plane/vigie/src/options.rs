@@ -1,0 +1,121 @@
+//! What `serve` is told: flags over environment over defaults.
+
+use kit::{
+    problem::{Problem, Problems},
+    secret::Secret,
+    settings::{Settings, setting_problem},
+};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+/// Where the control plane reads, writes and listens.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Where `alerts/`, `probes/` and `dashboards/` are; `None`: only the files named below.
+    pub config_dir: Option<PathBuf>,
+    pub prometheus_config: Option<PathBuf>,
+    pub alertmanager_config: Option<PathBuf>,
+    pub probes: Option<PathBuf>,
+    pub data_dir: PathBuf,
+    pub listen: SocketAddr,
+    /// A second port for the Prometheus API, where Grafana looks for Prometheus.
+    pub prometheus_port: Option<u16>,
+    pub external_url: Option<String>,
+    pub tokens_file: Option<PathBuf>,
+    pub insecure: bool,
+    pub service_token: Option<Secret>,
+    pub retention: Duration,
+    pub probe_interval: Duration,
+    pub probe_timeout: Duration,
+    pub grafana_url: Option<String>,
+    pub grafana_token: Option<Secret>,
+    pub grafana_org: Option<String>,
+    pub routing: alerting::Overrides,
+    /// For `${NAME}` in `probes/`.
+    pub settings: Settings,
+}
+
+impl Options {
+    /// Reads what the environment says. Flags are put into the fields afterwards.
+    ///
+    /// # Errors
+    /// Every problem with the settings.
+    pub fn from_settings(settings: &Settings) -> Result<Options, Problems> {
+        let mut problems = Problems::default();
+        let ip = settings.parsed("LISTEN_ADDRESS", std::net::IpAddr::from([127, 0, 0, 1]), &mut problems);
+        let port = settings.parsed("PORT", 3005u16, &mut problems);
+        let ms = |name: &str, default: u64, problems: &mut Problems| {
+            let value = settings.parsed(name, default, problems);
+            if value == 0 {
+                problems.push(setting_problem(name, "must be more than 0"));
+            }
+            Duration::from_millis(value.max(1))
+        };
+        let probe_interval = ms("HEALTH_CHECK_INTERVAL", 30_000, &mut problems);
+        let probe_timeout = ms("HEALTH_CHECK_TIMEOUT", 5_000, &mut problems);
+        let second = settings.parsed("PROMETHEUS_PORT", 0u16, &mut problems);
+        let slack_api_url =
+            settings.get("SLACK_API_URL_FILE").and_then(|path| match std::fs::read_to_string(path) {
+                Ok(text) => Some(Secret::new(text.trim())),
+                Err(e) => {
+                    problems.push(setting_problem("SLACK_API_URL_FILE", format!("cannot read {path}: {e}")));
+                    None
+                }
+            });
+        let options = Options {
+            config_dir: Some(PathBuf::from(".")),
+            prometheus_config: None,
+            alertmanager_config: None,
+            probes: None,
+            data_dir: settings.path("DATA_DIR").unwrap_or_else(|| PathBuf::from("./data")),
+            listen: SocketAddr::new(ip, port),
+            prometheus_port: (second != 0).then_some(second),
+            external_url: settings.get("VIGIE_EXTERNAL_URL").map(|u| u.trim_end_matches('/').to_owned()),
+            tokens_file: settings.path("VIGIE_TOKENS_FILE"),
+            insecure: false,
+            service_token: settings.secret("SERVICE_AUTH_TOKEN", &mut problems),
+            retention: Duration::from_hours(90 * 24),
+            probe_interval,
+            probe_timeout,
+            grafana_url: settings.get("GRAFANA_URL").map(str::to_owned),
+            grafana_token: settings.secret("GRAFANA_API_KEY", &mut problems),
+            grafana_org: settings.get("GRAFANA_ORG_ID").map(str::to_owned),
+            routing: alerting::Overrides {
+                smtp_smarthost: settings.get("SMTP_SMARTHOST").map(str::to_owned),
+                smtp_from: settings.get("SMTP_FROM").map(str::to_owned),
+                slack_api_url,
+                capture_mail: settings.flag("SMTP_CAPTURE", false, &mut problems),
+            },
+            settings: settings.clone(),
+        };
+        problems.into_result(options)
+    }
+
+    /// The file's text, or a problem that names it.
+    pub(crate) fn read(path: &std::path::Path, problems: &mut Problems) -> Option<(String, String)> {
+        let name = path.strip_prefix("./").unwrap_or(path).display().to_string();
+        match std::fs::read_to_string(path) {
+            Ok(text) => Some((name, text)),
+            Err(e) => {
+                problems.push(Problem::unplaced(name, format!("cannot be read: {e}")));
+                None
+            }
+        }
+    }
+
+    /// The value of `${NAME}` in a file: a setting; a service's address in the form that the name asks for.
+    pub(crate) fn value(&self, name: &str) -> Option<String> {
+        let url = |service: &str| {
+            let given = self.settings.get(&format!("{service}_SERVICE_URL"))?;
+            kit::settings::base_url(given).ok()
+        };
+        if let Some(service) = name.strip_suffix("_SERVICE_URL") {
+            return url(service);
+        }
+        if let Some(service) = name.strip_suffix("_SERVICE_ADDRESS")
+            && self.settings.get(name).is_none()
+        {
+            return url(service).and_then(|base| kit::settings::host_port(&base));
+        }
+        self.settings.get(name).map(str::to_owned)
+    }
+}

@@ -1,0 +1,445 @@
+//! The running control plane: begun in order, reloaded whole, ended in order.
+
+use crate::{
+    VERSION,
+    loaded::Loaded,
+    observed::Seen,
+    options::Options,
+    own_series::{OwnSeries, ReloadMark},
+};
+use alerting::Alerting;
+use anyhow::Context;
+use arc_swap::ArcSwap;
+use budget::Authority;
+use collect::{CollectDeps, Collector, Health, SelfSource, tsdb_source};
+use kit::{
+    clock::Clock,
+    http::{Bind, Limits, Server, Service, ServiceAuth, bind},
+    problem::Problems,
+    program::base_of,
+    tasks::{Poke, Schedule, Tasks},
+};
+use model::{AlertSink, Append, Labels, Select};
+use promql::{Engine, EngineConfig};
+use rules::{Rules, RulesDeps};
+use state::State;
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicI64, Ordering},
+    },
+    time::Duration,
+};
+use tsdb::{StdDisk, Tsdb, TsdbConfig};
+use web::{
+    Access, Plane, Reload,
+    access::TokensFile,
+    grafana::{Dashboard, Grafana, GrafanaConfig},
+};
+
+/// Queries at the same time, and the time that one may take.
+const QUERIES: usize = 20;
+const QUERY_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// Scrapes and probes under way at the same time.
+const COLLECTING: usize = 1000;
+
+/// How far ahead of the wall a clock mark may be before it is taken for a mistake.
+const MARK_MARGIN_MS: i64 = 10 * 60_000;
+
+/// How long a start waits for the targets' first answers before alerts may end.
+const SETTLE: Duration = Duration::from_secs(60);
+
+/// How long the parts may take to stop.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The rooms, as a reload sees them.
+#[derive(Debug)]
+struct Rooms {
+    collector: Collector,
+    rules: Arc<Rules>,
+    alerting: Arc<Alerting>,
+    budget: Arc<Authority>,
+    dashboards: ArcSwap<Vec<Dashboard>>,
+    grafana: Mutex<Option<Poke>>,
+    mark: Arc<ReloadMark>,
+    clock: Clock,
+    /// One reload at a time.
+    reloading: tokio::sync::Mutex<()>,
+}
+
+/// A control plane that runs.
+#[derive(Debug)]
+pub struct Vigie {
+    pub address: SocketAddr,
+    rooms: Arc<Rooms>,
+    options: Arc<Options>,
+    web: Tasks,
+    ruling: Tasks,
+    telling: Tasks,
+    keeping: Tasks,
+    store: Tsdb,
+    state: State,
+    ready: Arc<AtomicBool>,
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Vigie {
+    /// Listens where the options say.
+    ///
+    /// # Errors
+    /// One clear line, for a taken port among others.
+    pub async fn listen(options: &Options) -> anyhow::Result<Bind> {
+        bind(crate::NAME, &options.listen.to_string()).await
+    }
+
+    /// Starts everything: stores, money, messages, rules, collection, web.
+    ///
+    /// # Errors
+    /// Every problem of the configuration; one line for whatever else cannot start.
+    pub async fn start(mut options: Options, listening: Bind, tasks: &Tasks) -> anyhow::Result<Vigie> {
+        let address = listening.address;
+        let access = access(&options, address)?;
+        let second = match options.prometheus_port {
+            Some(port) => {
+                let address = SocketAddr::new(options.listen.ip(), port);
+                Some(bind("vigie's Prometheus API", &address.to_string()).await?)
+            }
+            None => None,
+        };
+        // Its own probe and the links in its messages need an address.
+        let base = base_of(address);
+        options.settings = options.settings.with_default("MONITORING_SERVICE_URL", base.clone());
+        let external_url = options.external_url.clone().unwrap_or(base);
+        let loaded = Loaded::read(&options)?;
+
+        let clock = tasks.clock().clone();
+        let (state, store) = open_stores(&options, &clock).await?;
+        let keeping = tasks.group();
+        keep_clock_mark(&keeping, &state, &clock);
+        maintain(&keeping, &store, &clock);
+
+        let budget = Authority::new(state.clone(), clock.clone(), loaded.budgets);
+        let telling = tasks.group();
+        let alerting = Alerting::new(state.clone(), clock.clone(), loaded.routing, &external_url)?;
+        alerting.start(&telling);
+        let ruling = tasks.group();
+        budget.start(&ruling);
+        let engine = Arc::new(Engine::new(EngineConfig { experimental: true, ..EngineConfig::default() }));
+        let (select, append): (Arc<dyn Select>, Arc<dyn Append>) =
+            (Arc::new(store.clone()), Arc::new(store.clone()));
+        let deps = RulesDeps {
+            engine: Arc::clone(&engine),
+            select: Arc::clone(&select),
+            append: Arc::clone(&append),
+            sink: Arc::clone(&alerting) as Arc<dyn AlertSink>,
+            state: state.clone(),
+            clock: clock.clone(),
+            external_url: external_url.clone(),
+            interval: loaded.rule_interval,
+        };
+        let rules = Rules::start(deps, &loaded.rules, &ruling).await?;
+
+        let service_auth = ServiceAuth::new(options.service_token.clone());
+        let limits = Limits {
+            route_timeouts: vec![
+                ("/api/v1/query", QUERY_TIMEOUT + Duration::from_secs(5)),
+                ("/api/v1/query_range", QUERY_TIMEOUT + Duration::from_secs(5)),
+            ],
+            ..Limits::default()
+        };
+        let service = Service::new(crate::NAME, VERSION, clock.clone(), service_auth, limits)?;
+        let mark = Arc::new(ReloadMark {
+            good: AtomicBool::new(true),
+            last_good_ms: AtomicI64::new(clock.now_ms()),
+        });
+        let own = OwnSeries {
+            budget: Arc::clone(&budget),
+            alerting: Arc::clone(&alerting),
+            rules: Arc::clone(&rules),
+            tasks: tasks.clone(),
+            reload: Arc::clone(&mark),
+            version: VERSION,
+        };
+        let sources: Vec<Arc<dyn SelfSource>> =
+            vec![Arc::new(service.registry().clone()), Arc::new(tsdb_source(store.clone())), Arc::new(own)];
+        let collector = Collector::start(
+            CollectDeps {
+                append,
+                clock: clock.clone(),
+                tasks: tasks.group(),
+                sources,
+                self_labels: Labels::from_pairs([
+                    ("job", "vigie".to_owned()),
+                    ("instance", address.to_string()),
+                ]),
+                concurrency: COLLECTING,
+            },
+            loaded.collect,
+        )?;
+        settle(&ruling, &collector, &rules, &clock);
+
+        let rooms = Arc::new(Rooms {
+            collector: collector.clone(),
+            rules: Arc::clone(&rules),
+            alerting: Arc::clone(&alerting),
+            budget: Arc::clone(&budget),
+            dashboards: ArcSwap::from_pointee(loaded.dashboards),
+            grafana: Mutex::new(None),
+            mark,
+            clock: clock.clone(),
+            reloading: tokio::sync::Mutex::new(()),
+        });
+        let options = Arc::new(options);
+        let prometheus_url = second.as_ref().map_or_else(|| external_url.clone(), |b| base_of(b.address));
+        push_dashboards(&telling, &rooms, &options, &prometheus_url)?;
+
+        let health = service.health();
+        let (asked, kept) = (state.clone(), store.clone());
+        health.depends_on("state", true, move || {
+            let state = asked.clone();
+            async move {
+                let read = tokio::task::spawn_blocking(move || state.mark("clock")).await;
+                read.map_err(|e| e.to_string())?.map(|_| ()).map_err(|e| e.to_string())
+            }
+        });
+        health.depends_on("series", true, move || {
+            let failures = kept.stats().log_sync_failures_total;
+            async move { if failures == 0 { Ok(()) } else { Err("the log cannot be written".to_owned()) } }
+        });
+        let ready = Arc::new(AtomicBool::new(false));
+        let plane = Plane {
+            engine,
+            select,
+            rules,
+            alerting,
+            budget,
+            observed: Arc::new(Seen(collector)),
+            state: state.clone(),
+            clock,
+            tasks: tasks.clone(),
+            reload: reload_handle(&rooms, &options),
+            version: VERSION,
+            external_url,
+            config_dir: options.config_dir.clone().unwrap_or_else(|| ".".into()),
+            ready: Arc::clone(&ready),
+            queries: Arc::new(tokio::sync::Semaphore::new(QUERIES)),
+            query_timeout: QUERY_TIMEOUT,
+        };
+        let routes = web::routes(&plane, access);
+        let router = service.router(routes.into_router());
+        let web_tasks = tasks.group();
+        if let Some(second) = second {
+            Server::start(&web_tasks, "vigie prometheus", second, router.clone(), Duration::from_secs(10));
+        }
+        Server::start(&web_tasks, crate::NAME, listening, router, Duration::from_secs(10));
+        ready.store(true, Ordering::Relaxed);
+        tracing::info!(%address, files = loaded.files.len(), "Vigie is ready");
+        Ok(Vigie { address, rooms, options, web: web_tasks, ruling, telling, keeping, store, state, ready })
+    }
+
+    pub fn base(&self) -> String {
+        base_of(self.address)
+    }
+
+    /// Reads the configuration again, and takes it over whole or not at all.
+    ///
+    /// # Errors
+    /// Every problem of the files; nothing has changed then.
+    pub async fn reload(&self) -> Result<(), String> {
+        self.rooms.reload(&self.options).await
+    }
+
+    /// Stops in order: the web takes no new work, collection, rules and money, messages, then the stores.
+    pub async fn stop(&self) {
+        self.ready.store(false, Ordering::Relaxed);
+        let say = |ended: bool, what: &str| {
+            if !ended {
+                tracing::warn!("{what} had not ended in time");
+            }
+        };
+        self.rooms.rules.cancel();
+        say(self.web.stop(PATIENCE).await, "the web");
+        say(self.rooms.collector.stop(PATIENCE).await, "collection");
+        say(self.ruling.stop(PATIENCE).await, "rules");
+        say(self.telling.stop(PATIENCE).await, "messages");
+        say(self.keeping.stop(PATIENCE).await, "maintenance");
+        let (store, state) = (self.store.clone(), self.state.clone());
+        let closed = tokio::task::spawn_blocking(move || {
+            let outcome = store.close();
+            state.close();
+            outcome
+        })
+        .await;
+        if let Ok(Err(e)) = closed {
+            tracing::error!(error = %e, "the store could not be closed in order");
+        }
+    }
+}
+
+impl Rooms {
+    async fn reload(&self, options: &Options) -> Result<(), String> {
+        let _alone = self.reloading.lock().await;
+        let outcome = self.reload_alone(options).await;
+        self.mark.good.store(outcome.is_ok(), Ordering::Relaxed);
+        match &outcome {
+            Ok(()) => {
+                self.mark.last_good_ms.store(self.clock.now_ms(), Ordering::Relaxed);
+                tracing::info!("the configuration was reloaded");
+            }
+            Err(e) => {
+                tracing::error!(problems = %e, "the configuration was not reloaded; what was in force still is")
+            }
+        }
+        outcome
+    }
+
+    async fn reload_alone(&self, options: &Options) -> Result<(), String> {
+        let loaded = Loaded::read(options).map_err(|problems: Problems| problems.to_string())?;
+        // From here on nothing depends on what files say. Rules come first: theirs is the only step that can
+        // still fail (their state is on disk), and nothing else has changed by then.
+        self.rules.reload(&loaded.rules).await.map_err(|e| format!("{e:#}"))?;
+        self.alerting.reload(loaded.routing);
+        self.budget.reload(loaded.budgets);
+        self.collector.reload(loaded.collect);
+        self.dashboards.store(Arc::new(loaded.dashboards));
+        if let Some(poke) = &*locked(&self.grafana) {
+            poke.poke();
+        }
+        Ok(())
+    }
+}
+
+fn reload_handle(rooms: &Arc<Rooms>, options: &Arc<Options>) -> Reload {
+    let (rooms, options) = (Arc::clone(rooms), Arc::clone(options));
+    Reload(Arc::new(move || {
+        let (rooms, options) = (Arc::clone(&rooms), Arc::clone(&options));
+        Box::pin(async move { rooms.reload(&options).await })
+    }))
+}
+
+fn access(options: &Options, address: SocketAddr) -> anyhow::Result<Access> {
+    let tokens = match &options.tokens_file {
+        Some(path) => {
+            let shown = path.display().to_string();
+            let text = std::fs::read_to_string(path)
+                .with_context(|| format!("VIGIE_TOKENS_FILE: cannot read {shown}"))?;
+            Some(TokensFile::parse(&shown, &text)?)
+        }
+        None => None,
+    };
+    Ok(Access::new(address, tokens, options.service_token.clone(), options.insecure)?)
+}
+
+/// Opens both stores, on a thread that may block.
+async fn open_stores(options: &Options, clock: &Clock) -> anyhow::Result<(State, Tsdb)> {
+    let (dir, retention, clock) = (options.data_dir.clone(), options.retention, clock.clone());
+    tokio::task::spawn_blocking(move || {
+        let begun = clock.elapsed();
+        let config = TsdbConfig { retention, ..TsdbConfig::new(dir.join("series")) };
+        // The series come first: their directory tells whether another process is here.
+        let (store, report) = Tsdb::open(config, Arc::new(StdDisk))?;
+        let state = State::open(&dir.join("state"))?;
+        raise_clock(&state, &clock)?;
+        for damage in &report.damage {
+            tracing::error!(damage = %damage, "a piece of the series store could not be read");
+        }
+        tracing::info!(
+            series = report.series,
+            samples = report.samples,
+            blocks = report.blocks,
+            torn_bytes = report.torn_bytes,
+            seconds = (clock.elapsed() - begun).as_secs_f64(),
+            "the store is open"
+        );
+        anyhow::Ok((state, store))
+    })
+    .await?
+}
+
+/// Never answer less than an earlier process did, unless its mark is so far ahead that it must be a mistake.
+fn raise_clock(state: &State, clock: &Clock) -> anyhow::Result<()> {
+    let Some(mark) = state.mark("clock")?.and_then(|text| text.parse::<i64>().ok()) else { return Ok(()) };
+    if mark - clock.wall_ms() > MARK_MARGIN_MS {
+        tracing::error!(
+            mark = %kit::telemetry::rfc3339(mark),
+            "the clock is more than ten minutes behind where Vigie last saw it: samples follow the clock, budgets keep their period"
+        );
+        return Ok(());
+    }
+    clock.raise_to(mark);
+    Ok(())
+}
+
+fn keep_clock_mark(tasks: &Tasks, state: &State, clock: &Clock) {
+    let (state, clock) = (state.clone(), clock.clone());
+    tasks.reconciler("clock mark", Schedule::Every(Duration::from_secs(10)), move || {
+        let (state, now) = (state.clone(), clock.now_ms());
+        async move {
+            state.set_mark("clock", now.to_string()).await?;
+            Ok(kit::telemetry::rfc3339(now))
+        }
+    });
+}
+
+fn maintain(tasks: &Tasks, store: &Tsdb, clock: &Clock) {
+    let (store, clock) = (store.clone(), clock.clone());
+    tasks.reconciler("series maintenance", Schedule::Every(Duration::from_secs(5)), move || {
+        let (store, now) = (store.clone(), clock.now_ms());
+        async move {
+            let done = tokio::task::spawn_blocking(move || store.maintain(now)).await??;
+            Ok(format!("{done:?}"))
+        }
+    });
+}
+
+/// Lets alerts end once every target and probe has been asked since the start.
+fn settle(tasks: &Tasks, collector: &Collector, rules: &Arc<Rules>, clock: &Clock) {
+    let (collector, rules, clock, begun) =
+        (collector.clone(), Arc::clone(rules), clock.clone(), clock.elapsed());
+    let stop = tasks.stopping();
+    tasks.spawn("settle", async move {
+        loop {
+            let seen = collector.snapshot();
+            let all = seen.targets.iter().all(|t| t.health != Health::Unknown)
+                && seen.probes.iter().all(|p| p.health != Health::Unknown);
+            if all || clock.elapsed() - begun > SETTLE {
+                rules.settle();
+                return;
+            }
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = clock.sleep(Duration::from_millis(250)) => {}
+            }
+        }
+    });
+}
+
+fn push_dashboards(
+    tasks: &Tasks,
+    rooms: &Arc<Rooms>,
+    options: &Options,
+    prometheus_url: &str,
+) -> anyhow::Result<()> {
+    let Some(url) = options.grafana_url.clone() else { return Ok(()) };
+    let grafana = Arc::new(Grafana::new(GrafanaConfig {
+        url,
+        token: options.grafana_token.clone(),
+        org: options.grafana_org.clone(),
+        prometheus_url: prometheus_url.to_owned(),
+    })?);
+    let shared = Arc::clone(rooms);
+    let poke = tasks.reconciler("grafana push", Schedule::Every(Duration::from_secs(300)), move || {
+        let (grafana, rooms) = (Arc::clone(&grafana), Arc::clone(&shared));
+        async move {
+            let pushed = grafana.push(&rooms.dashboards.load_full()).await?;
+            Ok(format!("{pushed} dashboards"))
+        }
+    });
+    *locked(&rooms.grafana) = Some(poke);
+    Ok(())
+}
