@@ -9,11 +9,19 @@ use std::{
     time::Duration,
 };
 
-const SERVICES: [&str; 6] = ["db", "auth", "ai", "payment", "notify", "frontend"];
+const SERVICES: [&str; 7] = ["vigie", "db", "auth", "ai", "payment", "notify", "frontend"];
 
 fn command(data: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_penpal"));
-    command.env_clear().arg("--data-dir").arg(data).stdout(Stdio::piped()).stderr(Stdio::piped());
+    // The shipped configuration, whatever folder the test runs in.
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+    command
+        .current_dir(root)
+        .env_clear()
+        .arg("--data-dir")
+        .arg(data)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     for service in SERVICES {
         command.env(format!("{}_PORT", service.to_uppercase()), "0");
     }
