@@ -443,3 +443,6 @@ fn push_dashboards(
     *locked(&rooms.grafana) = Some(poke);
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;
