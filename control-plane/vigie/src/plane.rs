@@ -12,6 +12,7 @@ use anyhow::Context;
 use arc_swap::ArcSwap;
 use budget::Authority;
 use collect::{CollectDeps, Collector, Health, SelfSource, tsdb_source};
+use http::Method;
 use kit::{
     clock::Clock,
     http::{Bind, Limits, Server, Service, ServiceAuth, bind},
@@ -33,8 +34,8 @@ use std::{
 };
 use tsdb::{StdDisk, Tsdb, TsdbConfig};
 use web::{
-    Access, Plane, Reload,
-    access::TokensFile,
+    Access, Plane, Reload, Role, Routes,
+    access::{Need, TokensFile},
     grafana::{Dashboard, Grafana, GrafanaConfig},
 };
 
@@ -230,8 +231,9 @@ impl Vigie {
             queries: Arc::new(tokio::sync::Semaphore::new(QUERIES)),
             query_timeout: QUERY_TIMEOUT,
         };
-        let routes = web::routes(&plane, access);
-        let router = service.router(routes.into_router());
+        let mut routes = web::routes(&plane, access);
+        common_routes(&mut routes, &service);
+        let router = service.wrap(routes.into_router());
         let web_tasks = tasks.group();
         if let Some(second) = second {
             Server::start(&web_tasks, "vigie prometheus", second, router.clone(), Duration::from_secs(10));
@@ -320,6 +322,22 @@ fn reload_handle(rooms: &Arc<Rooms>, options: &Arc<Options>) -> Reload {
         let (rooms, options) = (Arc::clone(&rooms), Arc::clone(&options));
         Box::pin(async move { rooms.reload(&options).await })
     }))
+}
+
+/// What every service answers; here metrics need a role, as everything that is not said to be open.
+fn common_routes(routes: &mut Routes, service: &Service) {
+    let own = service.clone();
+    routes.add(Method::GET, "/api/v1/health", Need::Role(Role::Open), move || {
+        let service = own.clone();
+        async move { service.answer_health().await }
+    });
+    for path in ["/metrics", "/api/v1/metrics"] {
+        let own = service.clone();
+        routes.add(Method::GET, path, Need::Role(Role::Viewer), move || {
+            let service = own.clone();
+            async move { service.answer_metrics() }
+        });
+    }
 }
 
 fn access(options: &Options, address: SocketAddr) -> anyhow::Result<Access> {

@@ -152,7 +152,7 @@ fn the_repositorys_own_files_are_good() {
     let mut options = Options::from_settings(&Settings::default()).expect("options");
     options.config_dir = Some(root);
     let loaded = Loaded::read(&options).unwrap_or_else(|e| panic!("{e}"));
-    assert_eq!((loaded.collect.probe_count(), loaded.rule_count(), loaded.dashboards.len()), (7, 6, 1));
+    assert_eq!((loaded.collect.probe_count(), loaded.rule_count(), loaded.dashboards.len()), (7, 7, 1));
 }
 
 #[test]
