@@ -16,7 +16,12 @@ fn main() -> ExitCode {
         let platform = Box::pin(Platform::start(&boot.settings, &boot.tasks)).await?;
         // For people: stdout carries the log. Nobody may be reading.
         let _lost = write!(std::io::stderr().lock(), "{}", platform.welcome());
-        boot.stop.cancelled().await;
+        loop {
+            tokio::select! {
+                () = boot.stop.cancelled() => break,
+                () = boot.reload.notified() => platform.reload().await,
+            }
+        }
         platform.stop().await;
         boot.tasks.stop(Duration::from_secs(2)).await;
         tracing::info!("stopped");

@@ -1,4 +1,4 @@
-//! Starting and stopping the services together.
+//! Starting and stopping Vigie and the services together.
 
 use crate::PROGRAM;
 use kit::{
@@ -10,13 +10,18 @@ use kit::{
 };
 use std::path::PathBuf;
 use tracing::Instrument;
+use vigie::{Options, Vigie};
+
+/// What Vigie is called among the services, and in their settings.
+const MONITORING: &str = "monitoring";
 
 /// Settings that are never common to several services.
 const OWN: &[&str] = &["PORT", "DATA_DIR"];
 
-/// The services that run, in the order in which they were started.
+/// Vigie, and the services that run, in the order in which they were started.
 #[derive(Debug)]
 pub struct Platform {
+    vigie: Vigie,
     running: Vec<Running>,
     data: DataDir,
 }
@@ -33,10 +38,9 @@ fn seen_by(settings: &Settings, name: &str) -> Settings {
     settings.scoped(name, OWN)
 }
 
-/// Listens for every service, or for none.
+/// Listens for Vigie and for every service, or for none.
 async fn listen(settings: &Settings) -> anyhow::Result<Vec<Listening>> {
-    // Those that others call come first; each program with whether it is for everybody.
-    // LEAD: Vigie is the seventh: `(&vigie::PROGRAM, ..)` goes first here, since ai asks it for money.
+    // Each program with whether it is for everybody.
     let programs: [(&'static Program, bool); 6] = [
         (&db::PROGRAM, false),
         (&auth::PROGRAM, false),
@@ -46,6 +50,7 @@ async fn listen(settings: &Settings) -> anyhow::Result<Vec<Listening>> {
         (&frontend::PROGRAM, true),
     ];
     let mut problems = Problems::default();
+    let options = keep(Options::from_settings(&seen_by(settings, MONITORING)), &mut problems);
     let places: Vec<_> = programs
         .iter()
         .map(|(program, public)| {
@@ -54,6 +59,9 @@ async fn listen(settings: &Settings) -> anyhow::Result<Vec<Listening>> {
         .collect();
     problems.into_result(())?;
     let mut listening = Vec::new();
+    if let Some(options) = options {
+        listening.push(Listening { name: MONITORING, bind: Vigie::listen(&options).await? });
+    }
     for (program, place) in places {
         listening.push(Listening { name: program.name, bind: program.bind(&place).await? });
     }
@@ -69,7 +77,8 @@ fn filled_in(settings: &Settings, listening: &[Listening], data: &DataDir) -> Se
     }
     let frontend = settings.get("FRONTEND_SERVICE_URL").unwrap_or_default().to_owned();
     settings = settings.with_default("FRONTEND_URL", frontend);
-    settings.with_default("DB_DATA_DIR", data.path().join("db").display().to_string())
+    let folder = |name: &str| data.path().join(name).display().to_string();
+    settings.with_default("DB_DATA_DIR", folder("db")).with_default("MONITORING_DATA_DIR", folder("vigie"))
 }
 
 /// The value, or its problems added to the others.
@@ -77,7 +86,24 @@ fn keep<T>(result: Result<T, Problems>, problems: &mut Problems) -> Option<T> {
     result.map_err(|more| problems.extend(more)).ok()
 }
 
-/// Runs `start` in a group of tasks of its own, whose logs carry the service's name.
+/// What is needed to start the service called `name`: its configuration, its listener, a group of tasks whose
+/// logs carry its name, and the span that does so.
+fn prepared<C>(
+    config: Option<C>,
+    listening: &mut Vec<Listening>,
+    name: &'static str,
+    tasks: &Tasks,
+) -> anyhow::Result<(C, Deps, tracing::Span)> {
+    let at = listening.iter().position(|l| l.name == name);
+    let (Some(at), Some(config)) = (at, config) else {
+        anyhow::bail!("{name} is not among the services that listen");
+    };
+    let bind = listening.remove(at).bind;
+    let shown = if name == MONITORING { vigie::NAME } else { name };
+    let span = tracing::info_span!(parent: None, "service", service = shown);
+    Ok((config, Deps { tasks: tasks.group().in_span(span.clone()), bind }, span))
+}
+
 async fn launch<C, F>(
     config: Option<C>,
     listening: &mut Vec<Listening>,
@@ -88,13 +114,7 @@ async fn launch<C, F>(
 where
     F: Future<Output = anyhow::Result<Running>>,
 {
-    let at = listening.iter().position(|l| l.name == name);
-    let (Some(at), Some(config)) = (at, config) else {
-        anyhow::bail!("{name} is not among the services that listen");
-    };
-    let bind = listening.remove(at).bind;
-    let span = tracing::info_span!(parent: None, "service", service = name);
-    let deps = Deps { tasks: tasks.group().in_span(span.clone()), bind };
+    let (config, deps, span) = prepared(config, listening, name, tasks)?;
     Box::pin(start(config, deps).instrument(span)).await
 }
 
@@ -111,6 +131,7 @@ impl Platform {
 
         let mut problems = Problems::default();
         let seen = |name: &str| seen_by(&settings, name);
+        let options = keep(Options::from_settings(&seen(MONITORING)), &mut problems);
         let db = keep(db::Config::from_settings(&seen("db")), &mut problems);
         let auth = keep(auth::Config::from_settings(&seen("auth")), &mut problems);
         let ai = keep(ai::Config::from_settings(&seen("ai")), &mut problems);
@@ -119,10 +140,12 @@ impl Platform {
         let frontend = keep(frontend::Config::from_settings(&seen("frontend")), &mut problems);
         problems.into_result(())?;
 
-        let mut platform = Platform { running: Vec::new(), data };
+        // Vigie starts first and stops last: services settle their AI calls with it.
+        let (options, deps, span) = prepared(options, &mut listening, MONITORING, tasks)?;
+        let vigie = Box::pin(Vigie::start(options, deps.bind, &deps.tasks).instrument(span)).await?;
+        let mut platform = Platform { vigie, running: Vec::new(), data };
         let started = async {
             let (running, ports) = (&mut platform.running, &mut listening);
-            // LEAD: Vigie starts first, and so stops last: services settle their AI calls with it.
             running.push(launch(db, ports, "db", tasks, db::start).await?);
             running.push(launch(auth, ports, "auth", tasks, auth::start).await?);
             running.push(launch(ai, ports, "ai", tasks, ai::start).await?);
@@ -146,12 +169,19 @@ impl Platform {
         self.running.iter().find(|r| r.name == name).map(Running::base)
     }
 
+    /// Vigie reads its files again, and takes them over whole or not at all; it says which in the log.
+    pub async fn reload(&self) {
+        // Told in the log, and by a metric.
+        let _told = self.vigie.reload().await.is_err();
+    }
+
     /// Where everything is, and what to try first.
     pub fn welcome(&self) -> String {
         let mut text = format!("\n{} {} is running.\n\n", PROGRAM.name, crate::VERSION);
         for one in &self.running {
             text.push_str(&format!("  {:<10} {}/\n", one.name, one.base()));
         }
+        text.push_str(&format!("  {:<10} {}/\n", vigie::NAME, self.vigie.base()));
         text.push_str(&format!("  {:<10} {}\n", "data", self.data.path().display()));
         let base = |name: &str| self.base(name).unwrap_or_default();
         text.push_str(&format!(
@@ -159,11 +189,11 @@ impl Platform {
              \x20 1. open {}/ and write a sentence with a mistake in it\n\
              \x20 2. curl -s {}/api/v1/ai/chat -H 'content-type: application/json' \\\n\
              \x20      -d '{{\"message\": \"He go to school\", \"language\": \"en\"}}'\n\
-             \x20 3. curl -s {}/metrics | grep penpal_\n\
+             \x20 3. open {}/ and see what Vigie makes of it\n\
              \nCtrl-C stops everything.\n\n",
             base("frontend"),
             base("ai"),
-            base("db"),
+            self.vigie.base(),
         ));
         text
     }
@@ -175,5 +205,6 @@ impl Platform {
                 tracing::warn!(service = one.name, "some work had not ended when the service did");
             }
         }
+        self.vigie.stop().await;
     }
 }

@@ -9,13 +9,14 @@ use std::{
     time::Duration,
 };
 
-const SERVICES: [&str; 6] = ["db", "auth", "ai", "payment", "notify", "frontend"];
+const SERVICES: [&str; 7] = ["vigie", "db", "auth", "ai", "payment", "notify", "frontend"];
 
 fn command(data: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_penpal"));
     command.env_clear().arg("--data-dir").arg(data).stdout(Stdio::piped()).stderr(Stdio::piped());
     for service in SERVICES {
-        command.env(format!("{}_PORT", service.to_uppercase()), "0");
+        let prefix = if service == "vigie" { "MONITORING".to_owned() } else { service.to_uppercase() };
+        command.env(format!("{prefix}_PORT"), "0");
     }
     command
 }
@@ -105,19 +106,32 @@ async fn one_command_starts_everything_and_a_signal_stops_it() {
     let added = http.post(format!("{}/api/v1/users", penpal.bases["db"])).json(&user).send().await;
     assert_eq!(added.expect("answer").status(), 201);
 
+    let question = serde_json::json!({"message": "He go to school", "language": "en"});
+    let chat = http.post(format!("{}/api/v1/ai/chat", penpal.bases["ai"])).json(&question).send().await;
+    let chat: Value = chat.expect("answer").json().await.expect("json");
+    assert_eq!(chat["corrections"][0]["corrected"], "He goes", "{chat}");
+    assert_eq!(chat["cost"], 0.0, "Vigie has settled it");
+
     let (code, log) = penpal.stop("-INT");
     assert_eq!(code, Some(0), "{log}");
     let lines: Vec<Value> = log.lines().map(|l| serde_json::from_str(l).expect("a JSON line")).collect();
     for name in SERVICES {
-        assert!(lines.iter().any(|l| l["service"] == name && l["message"] == "listening"), "{name}: {log}");
+        let begun = |l: &Value| l["message"] == "listening" || l["message"] == "Vigie is ready";
+        assert!(lines.iter().any(|l| l["service"] == name && begun(l)), "{name}: {log}");
     }
-    let traces: Vec<&Value> =
-        lines.iter().filter(|l| l["message"] == "request").map(|l| &l["trace_id"]).collect();
-    let mut different = traces.clone();
-    different.sort_by_key(|t| t.to_string());
-    different.dedup();
-    // auth's question to db belongs to the request that caused it; the next request is a trace of its own.
-    assert_eq!((traces.len(), different.len()), (3, 2), "{traces:?}");
+    // A question of one service to another belongs to the request that caused it; another request does not.
+    let trace = |service: &str, route: &str| {
+        let of = |l: &&Value| l["service"] == service && l["route"] == route && l["message"] == "request";
+        lines
+            .iter()
+            .find(of)
+            .map(|l| l["trace_id"].to_string())
+            .unwrap_or_else(|| panic!("{service} {route}: {log}"))
+    };
+    let (asked, answered) = (trace("auth", "/api/v1/users/metrics"), trace("db", "/api/v1/users/metrics"));
+    assert_eq!(asked, answered);
+    assert_ne!(asked, trace("db", "/api/v1/users"));
+    assert_eq!(trace("ai", "/api/v1/ai/chat"), trace("vigie", "/api/vigie/v1/ai/reservations"));
 
     let again = Penpal::start(&mut command(folder.path()));
     assert_eq!(get(&again.bases["auth"], "/api/v1/users/metrics").await.1["totalUsers"], 1, "it goes on");
