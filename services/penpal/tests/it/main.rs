@@ -138,6 +138,36 @@ async fn one_command_starts_everything_and_a_signal_stops_it() {
     assert_eq!(again.stop("-TERM").0, Some(0));
 }
 
+#[tokio::test]
+async fn a_chat_costs_what_the_file_says_and_one_over_the_budget_is_refused() {
+    let folder = tempfile::tempdir().expect("folder");
+    std::fs::create_dir(folder.path().join("alerts")).expect("alerts");
+    let budgets = "budgets:\n  - {name: tiny, limit_usd: 0.50, period: day, timezone: UTC, on_exceed: deny}\n\
+                   prices:\n  - {provider: offline, model: tutor-1, input: 100, output: 400}\n";
+    std::fs::write(folder.path().join("alerts/budgets.yaml"), budgets).expect("budgets");
+    let penpal = Penpal::start(command(&folder.path().join("data")).current_dir(folder.path()));
+    let http = kit::client::build(Duration::from_secs(5)).expect("client");
+    let ask = |max_tokens: u32| {
+        let body = serde_json::json!({"message": "He go", "language": "en", "maxTokens": max_tokens});
+        http.post(format!("{}/api/v1/ai/chat", penpal.bases["ai"])).json(&body).send()
+    };
+    let answer: Value = ask(100).await.expect("answer").json().await.expect("json");
+    let tokens = |name: &str| answer["usage"][name].as_f64().unwrap_or_default();
+    let cost = (tokens("promptTokens") * 100.0 + tokens("completionTokens") * 400.0) / 1e6;
+    let told = answer["cost"].as_f64().unwrap_or_default();
+    assert!(cost > 0.0 && (told - cost).abs() < 1e-12, "{answer}");
+    let refused = ask(2000).await.expect("answer");
+    let status = refused.status().as_u16();
+    let retry_after = refused.headers().get("retry-after").cloned();
+    let body: Value = refused.json().await.expect("json");
+    assert_eq!(
+        (status, body["code"].as_str(), body["budget"].as_str()),
+        (429, Some("budget_exceeded"), Some("tiny"))
+    );
+    assert!(retry_after.is_some(), "{body}");
+    assert_eq!(penpal.stop("-TERM").0, Some(0));
+}
+
 fn refused(mut command: Command) -> String {
     let output = command.output().expect("run");
     assert_eq!(output.status.code(), Some(1));
