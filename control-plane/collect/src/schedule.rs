@@ -1,8 +1,9 @@
 //! When scrapes and probes run: the n-th run at `start + n * interval`, however long the runs take.
 //!
 //! Each target starts at its own place in the interval, told by a stable hash: so the load is spread, and a
-//! restart goes on at the same beat. A target waits for nobody but itself; a run that overlaps the next beat
-//! makes that one be left out and counted.
+//! restart goes on at the same beat. Whoever starts it should not wait a whole interval to see something, so a
+//! target whose place is far off has one look ahead of its beats. A target waits for nobody but itself; a run
+//! that overlaps the next beat makes that one be left out and counted.
 
 use kit::clock::Clock;
 use model::Timestamp;
@@ -29,24 +30,34 @@ pub(crate) fn first_delay(now_ms: i64, interval: Duration, seed: u64) -> Duratio
     Duration::from_millis((offset + interval - phase) % interval)
 }
 
+/// The first looks of all targets are spread over this time; a target whose first beat comes sooner has none.
+const FIRST_LOOKS: Duration = Duration::from_secs(3);
+
 /// The beats of one target.
 #[derive(Debug)]
 pub(crate) struct Beats {
     clock: Clock,
     stop: CancellationToken,
     interval: Duration,
+    /// When the look ahead of the beats is due.
+    look: Option<Duration>,
     due: Duration,
     begun: bool,
 }
 
 impl Beats {
     pub(crate) fn new(clock: &Clock, interval: Duration, seed: u64, stop: CancellationToken) -> Beats {
-        let due = clock.elapsed() + first_delay(clock.now_ms(), interval, seed);
-        Beats { clock: clock.clone(), stop, interval, due, begun: false }
+        let (now, delay) = (clock.elapsed(), first_delay(clock.now_ms(), interval, seed));
+        let spread = u64::try_from(FIRST_LOOKS.as_millis()).unwrap_or(1);
+        let look = (delay > FIRST_LOOKS).then(|| now + Duration::from_millis(seed % spread));
+        Beats { clock: clock.clone(), stop, interval, look, due: now + delay, begun: false }
     }
 
     /// Waits for the next beat; `None` once it was told to stop. To be called when the run before has ended.
     pub(crate) async fn next(&mut self) -> Option<Tick> {
+        if let Some(look) = self.look.take() {
+            return self.wait_until(look).await.map(|at| Tick { at, missed: 0 });
+        }
         let mut missed = 0;
         if self.begun {
             let behind = self.clock.elapsed().saturating_sub(self.due).as_nanos();
@@ -54,17 +65,22 @@ impl Beats {
             self.due += self.interval * u32::try_from(missed.saturating_add(1)).unwrap_or(u32::MAX);
         }
         self.begun = true;
+        self.wait_until(self.due).await.map(|at| Tick { at, missed })
+    }
+
+    /// Waits, and gives the time for the samples.
+    async fn wait_until(&self, due: Duration) -> Option<Timestamp> {
         tokio::select! {
             biased;
             () = self.stop.cancelled() => return None,
-            () = self.clock.sleep_until(self.due) => {}
+            () = self.clock.sleep_until(due) => {}
         }
-        let late = self.clock.elapsed().saturating_sub(self.due);
+        let late = self.clock.elapsed().saturating_sub(due);
         let mut at = self.clock.now_ms();
         if late <= TOLERANCE.min(self.interval / 100) {
             at -= i64::try_from(late.as_millis()).unwrap_or(0);
         }
-        Some(Tick { at, missed })
+        Some(at)
     }
 }
 

@@ -1,4 +1,4 @@
-//! Starting and stopping Vigie and the services together.
+//! Starting and stopping the services together.
 
 use crate::PROGRAM;
 use kit::{
@@ -10,18 +10,15 @@ use kit::{
 };
 use std::path::PathBuf;
 use tracing::Instrument;
-use vigie::{Options, Vigie};
-
-/// What Vigie is called among the services, and in their settings.
-const MONITORING: &str = "monitoring";
 
 /// Settings that are never common to several services.
 const OWN: &[&str] = &["PORT", "DATA_DIR"];
 
-/// Vigie, and the services that run, in the order in which they were started.
+/// The services that run, in the order in which they were started.
 #[derive(Debug)]
 pub struct Platform {
-    vigie: Vigie,
+    /// Started first and stopped last: services settle their AI calls with it.
+    vigie: Option<vigie::Vigie>,
     running: Vec<Running>,
     data: DataDir,
 }
@@ -38,9 +35,9 @@ fn seen_by(settings: &Settings, name: &str) -> Settings {
     settings.scoped(name, OWN)
 }
 
-/// Listens for Vigie and for every service, or for none.
+/// Listens for every service, or for none.
 async fn listen(settings: &Settings) -> anyhow::Result<Vec<Listening>> {
-    // Each program with whether it is for everybody.
+    // Those that others call come first; each program with whether it is for everybody.
     let programs: [(&'static Program, bool); 6] = [
         (&db::PROGRAM, false),
         (&auth::PROGRAM, false),
@@ -50,7 +47,6 @@ async fn listen(settings: &Settings) -> anyhow::Result<Vec<Listening>> {
         (&frontend::PROGRAM, true),
     ];
     let mut problems = Problems::default();
-    let options = keep(Options::from_settings(&seen_by(settings, MONITORING)), &mut problems);
     let places: Vec<_> = programs
         .iter()
         .map(|(program, public)| {
@@ -59,9 +55,6 @@ async fn listen(settings: &Settings) -> anyhow::Result<Vec<Listening>> {
         .collect();
     problems.into_result(())?;
     let mut listening = Vec::new();
-    if let Some(options) = options {
-        listening.push(Listening { name: MONITORING, bind: Vigie::listen(&options).await? });
-    }
     for (program, place) in places {
         listening.push(Listening { name: program.name, bind: program.bind(&place).await? });
     }
@@ -77,8 +70,19 @@ fn filled_in(settings: &Settings, listening: &[Listening], data: &DataDir) -> Se
     }
     let frontend = settings.get("FRONTEND_SERVICE_URL").unwrap_or_default().to_owned();
     settings = settings.with_default("FRONTEND_URL", frontend);
+    // Without a relay Vigie keeps its mail for the console: this is development.
+    if settings.get("SMTP_SMARTHOST").is_none() {
+        settings = settings.with_default("VIGIE_SMTP_CAPTURE", "true");
+    }
     let folder = |name: &str| data.path().join(name).display().to_string();
-    settings.with_default("DB_DATA_DIR", folder("db")).with_default("MONITORING_DATA_DIR", folder("vigie"))
+    settings.with_default("DB_DATA_DIR", folder("db")).with_default("VIGIE_DATA_DIR", folder("vigie"))
+}
+
+/// What Vigie is told; its configuration is read where the process was started, or in `VIGIE_CONFIG_DIR`.
+fn vigie_options(settings: &Settings) -> Result<vigie::Options, Problems> {
+    let mut options = vigie::Options::from_settings(&seen_by(settings, "vigie"))?;
+    options.config_dir = Some(settings.path("VIGIE_CONFIG_DIR").unwrap_or_else(|| PathBuf::from(".")));
+    Ok(options)
 }
 
 /// The value, or its problems added to the others.
@@ -86,24 +90,7 @@ fn keep<T>(result: Result<T, Problems>, problems: &mut Problems) -> Option<T> {
     result.map_err(|more| problems.extend(more)).ok()
 }
 
-/// What is needed to start the service called `name`: its configuration, its listener, a group of tasks whose
-/// logs carry its name, and the span that does so.
-fn prepared<C>(
-    config: Option<C>,
-    listening: &mut Vec<Listening>,
-    name: &'static str,
-    tasks: &Tasks,
-) -> anyhow::Result<(C, Deps, tracing::Span)> {
-    let at = listening.iter().position(|l| l.name == name);
-    let (Some(at), Some(config)) = (at, config) else {
-        anyhow::bail!("{name} is not among the services that listen");
-    };
-    let bind = listening.remove(at).bind;
-    let shown = if name == MONITORING { vigie::NAME } else { name };
-    let span = tracing::info_span!(parent: None, "service", service = shown);
-    Ok((config, Deps { tasks: tasks.group().in_span(span.clone()), bind }, span))
-}
-
+/// Runs `start` in a group of tasks of its own, whose logs carry the service's name.
 async fn launch<C, F>(
     config: Option<C>,
     listening: &mut Vec<Listening>,
@@ -114,7 +101,13 @@ async fn launch<C, F>(
 where
     F: Future<Output = anyhow::Result<Running>>,
 {
-    let (config, deps, span) = prepared(config, listening, name, tasks)?;
+    let at = listening.iter().position(|l| l.name == name);
+    let (Some(at), Some(config)) = (at, config) else {
+        anyhow::bail!("{name} is not among the services that listen");
+    };
+    let bind = listening.remove(at).bind;
+    let span = tracing::info_span!(parent: None, "service", service = name);
+    let deps = Deps { tasks: tasks.group().in_span(span.clone()), bind };
     Box::pin(start(config, deps).instrument(span)).await
 }
 
@@ -126,26 +119,31 @@ impl Platform {
     pub async fn start(settings: &Settings, tasks: &Tasks) -> anyhow::Result<Self> {
         let folder = settings.path("DATA_DIR").unwrap_or_else(|| PathBuf::from("./data"));
         let data = DataDir::claim(&folder)?;
-        let mut listening = listen(settings).await?;
-        let settings = filled_in(settings, &listening, &data);
+        let vigie_bind = vigie::Vigie::listen(&vigie_options(settings)?).await?;
+        let settings = settings.with_default("MONITORING_SERVICE_URL", base_of(vigie_bind.address));
+        let mut listening = listen(&settings).await?;
+        let settings = filled_in(&settings, &listening, &data);
 
         let mut problems = Problems::default();
         let seen = |name: &str| seen_by(&settings, name);
-        let options = keep(Options::from_settings(&seen(MONITORING)), &mut problems);
         let db = keep(db::Config::from_settings(&seen("db")), &mut problems);
         let auth = keep(auth::Config::from_settings(&seen("auth")), &mut problems);
         let ai = keep(ai::Config::from_settings(&seen("ai")), &mut problems);
         let payment = keep(payment::Config::from_settings(&seen("payment")), &mut problems);
         let notify = keep(notify::Config::from_settings(&seen("notify")), &mut problems);
         let frontend = keep(frontend::Config::from_settings(&seen("frontend")), &mut problems);
+        let options = keep(vigie_options(&settings), &mut problems);
         problems.into_result(())?;
 
-        // Vigie starts first and stops last: services settle their AI calls with it.
-        let (options, deps, span) = prepared(options, &mut listening, MONITORING, tasks)?;
-        let vigie = Box::pin(Vigie::start(options, deps.bind, &deps.tasks).instrument(span)).await?;
-        let mut platform = Platform { vigie, running: Vec::new(), data };
+        let mut platform = Platform { vigie: None, running: Vec::new(), data };
         let started = async {
             let (running, ports) = (&mut platform.running, &mut listening);
+            let span = tracing::info_span!(parent: None, "service", service = "vigie");
+            if let Some(options) = options {
+                let own = tasks.group().in_span(span.clone());
+                let start = vigie::Vigie::start(options, vigie_bind, &own);
+                platform.vigie = Some(Box::pin(start.instrument(span)).await?);
+            }
             running.push(launch(db, ports, "db", tasks, db::start).await?);
             running.push(launch(auth, ports, "auth", tasks, auth::start).await?);
             running.push(launch(ai, ports, "ai", tasks, ai::start).await?);
@@ -166,34 +164,35 @@ impl Platform {
 
     /// The base address of a service that runs.
     pub fn base(&self, name: &str) -> Option<String> {
+        if name == "vigie" {
+            return self.vigie.as_ref().map(vigie::Vigie::base);
+        }
         self.running.iter().find(|r| r.name == name).map(Running::base)
-    }
-
-    /// Vigie reads its files again, and takes them over whole or not at all; it says which in the log.
-    pub async fn reload(&self) {
-        // Told in the log, and by a metric.
-        let _told = self.vigie.reload().await.is_err();
     }
 
     /// Where everything is, and what to try first.
     pub fn welcome(&self) -> String {
         let mut text = format!("\n{} {} is running.\n\n", PROGRAM.name, crate::VERSION);
+        if let Some(vigie) = &self.vigie {
+            text.push_str(&format!("  {:<10} {}/\n", "vigie", vigie.base()));
+        }
         for one in &self.running {
             text.push_str(&format!("  {:<10} {}/\n", one.name, one.base()));
         }
-        text.push_str(&format!("  {:<10} {}/\n", vigie::NAME, self.vigie.base()));
         text.push_str(&format!("  {:<10} {}\n", "data", self.data.path().display()));
         let base = |name: &str| self.base(name).unwrap_or_default();
         text.push_str(&format!(
             "\nTry:\n\
-             \x20 1. open {}/ and write a sentence with a mistake in it\n\
-             \x20 2. curl -s {}/api/v1/ai/chat -H 'content-type: application/json' \\\n\
+             \x20 1. open {vigie}/ - is anything wrong, since when, what to do\n\
+             \x20 2. open {frontend}/ and write a sentence with a mistake in it, or\n\
+             \x20      curl -s {ai}/api/v1/ai/chat -H 'content-type: application/json' \\\n\
              \x20      -d '{{\"message\": \"He go to school\", \"language\": \"en\"}}'\n\
-             \x20 3. open {}/ and see what Vigie makes of it\n\
+             \x20 3. ask what the services are doing:\n\
+             \x20      curl -s {vigie}/api/v1/query --data-urlencode 'query=sum by (service) (http_requests_total)'\n\
              \nCtrl-C stops everything.\n\n",
-            base("frontend"),
-            base("ai"),
-            self.vigie.base(),
+            vigie = base("vigie"),
+            frontend = base("frontend"),
+            ai = base("ai"),
         ));
         text
     }
@@ -205,6 +204,15 @@ impl Platform {
                 tracing::warn!(service = one.name, "some work had not ended when the service did");
             }
         }
-        self.vigie.stop().await;
+        if let Some(vigie) = &self.vigie {
+            vigie.stop().await;
+        }
+    }
+
+    /// Reads Vigie's configuration again. Its outcome is in the log and in a metric.
+    pub async fn reload(&self) {
+        if let Some(vigie) = &self.vigie {
+            let _told = vigie.reload().await.is_err();
+        }
     }
 }

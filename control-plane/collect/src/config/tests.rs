@@ -42,3 +42,13 @@ fn empty_files_are_empty_configurations() {
     let config = parse("", "").unwrap();
     assert_eq!((config.target_count(), config.probe_count()), (0, 0));
 }
+
+#[test]
+fn the_files_of_this_repository_are_good() {
+    let root = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../probes"));
+    let read = |name: &str| std::fs::read_to_string(root.join(name)).unwrap();
+    let (scrape, probes) = (read("scrape.yaml"), read("probes.yaml"));
+    let config = parse(&scrape, &probes).unwrap_or_else(|p| panic!("{p}"));
+    assert!(config.target_count() >= 6 && config.probe_count() >= 7);
+    assert!(config.probes.iter().all(|p| p.interval == ProbeDefaults::default().interval));
+}

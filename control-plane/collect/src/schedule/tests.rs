@@ -2,10 +2,13 @@ use super::*;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// The times of the first `n` beats when each run takes what `takes` says.
+/// The times of the first `n` beats, without the look ahead of them, when each run takes what `takes` says.
 async fn beats(n: usize, interval: Duration, seed: u64, takes: impl Fn(usize) -> Duration) -> Vec<Tick> {
     let clock = Clock::simulated(1_000_000);
     let mut beats = Beats::new(&clock, interval, seed, CancellationToken::new());
+    if beats.look.is_some() {
+        beats.next().await.unwrap();
+    }
     let mut ticks = Vec::new();
     while ticks.len() < n {
         let pause = takes(ticks.len());
@@ -58,4 +61,16 @@ async fn a_stop_ends_the_waiting() {
     let mut beats = Beats::new(&Clock::simulated(0), 30 * SECOND, 5, stop.clone());
     stop.cancel();
     assert_eq!(beats.next().await, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_target_whose_beat_is_far_off_is_looked_at_within_three_seconds() {
+    let clock = Clock::simulated(1_000_000);
+    let mut beats = Beats::new(&clock, 30 * SECOND, 7_000, CancellationToken::new());
+    let times =
+        [beats.next().await.unwrap().at, beats.next().await.unwrap().at, beats.next().await.unwrap().at];
+    assert_eq!(times, [1_001_000, 1_027_000, 1_057_000]);
+    let mut soon = Beats::new(&clock, 2 * SECOND, 1_500, CancellationToken::new());
+    assert!(soon.look.is_none());
+    assert_eq!(soon.next().await.unwrap().at, 1_057_500);
 }

@@ -136,18 +136,24 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for JsonLog {
             .and_then(|v| v.as_str().map(str::to_owned))
             .unwrap_or_else(|| self.service.clone());
         let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-        let mut line = Map::new();
         let now = super::rfc3339(i64::try_from(since.as_millis()).unwrap_or(i64::MAX));
-        line.insert("timestamp".into(), now.into());
-        line.insert("level".into(), event.metadata().level().as_str().to_lowercase().into());
-        line.insert("service".into(), service.into());
-        line.insert("message".into(), collect.message.into());
-        line.insert("target".into(), event.metadata().target().into());
+        let level = event.metadata().level().as_str().to_lowercase();
+        let mut rest = Map::new();
         for (name, value) in context.into_iter().chain(collect.fields) {
-            line.entry(name).or_insert(value);
+            rest.entry(name).or_insert(value);
         }
-        let mut text = Value::Object(line).to_string();
-        text.push('\n');
+        // The four that every line has come first, in this order; a map would sort them among the others.
+        let mut text = format!(
+            "{{\"timestamp\":\"{now}\",\"level\":\"{level}\",\"service\":{},\"message\":{}",
+            Value::from(service),
+            Value::from(collect.message)
+        );
+        for (name, value) in rest {
+            if !matches!(name.as_str(), "timestamp" | "level" | "message") {
+                text.push_str(&format!(",{}:{value}", Value::from(name)));
+            }
+        }
+        text.push_str("}\n");
         self.output.write(text.as_bytes());
     }
 }

@@ -13,10 +13,17 @@ const SERVICES: [&str; 7] = ["vigie", "db", "auth", "ai", "payment", "notify", "
 
 fn command(data: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_penpal"));
-    command.env_clear().arg("--data-dir").arg(data).stdout(Stdio::piped()).stderr(Stdio::piped());
+    // The shipped configuration, whatever folder the test runs in.
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+    command
+        .current_dir(root)
+        .env_clear()
+        .arg("--data-dir")
+        .arg(data)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     for service in SERVICES {
-        let prefix = if service == "vigie" { "MONITORING".to_owned() } else { service.to_uppercase() };
-        command.env(format!("{prefix}_PORT"), "0");
+        command.env(format!("{}_PORT", service.to_uppercase()), "0");
     }
     command
 }

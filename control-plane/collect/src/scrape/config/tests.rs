@@ -119,6 +119,7 @@ fn prometheus_own_files_are_judged_alike() {
         "scrape_config_files_scrape_protocols",
     ];
     let mut seen = 0;
+    let any = !cases.is_empty();
     for case in cases {
         let file = case["file"].as_str().unwrap();
         if !about.iter().any(|a| file.starts_with(a)) {
@@ -142,5 +143,5 @@ fn prometheus_own_files_are_judged_alike() {
         assert_eq!(verdict.is_ok(), case["ok"].as_bool().unwrap(), "{file}: {verdict:?}\n{text}");
         seen += 1;
     }
-    println!("{seen} files");
+    assert!(!any || seen > 35, "only {seen} of the files are there");
 }
