@@ -24,6 +24,7 @@ async fn one_platform_is_watched_counted_decided_on_and_told_about() {
     the_host_is_there(p).await;
     the_dashboard_arrived(p).await;
     a_chat_is_one_trace(p).await;
+    no_panel_is_empty(p).await;
     a_chat_costs_what_the_table_says(p).await;
     what_would_pass_the_budget_is_refused_and_told(p).await;
     vigie_dies_before_it_tells(p).await;
@@ -131,6 +132,19 @@ fn services_of(log: &str, trace: &str) -> BTreeSet<String> {
         }
     }
     found
+}
+
+async fn no_panel_is_empty(p: &Platform) {
+    step("every query of every dashboard returns series");
+    let boards =
+        web::grafana::read_dashboards(&crate::platform::root().join("dashboards")).expect("dashboards");
+    for (place, query) in boards.iter().flat_map(|b| web::grafana::queries(&b.model)) {
+        until(&format!("{place}: {query}"), PATIENCE, || async {
+            let series = p.query(&query).await?;
+            if series.is_empty() { Err("no series".to_owned()) } else { Ok(()) }
+        })
+        .await;
+    }
 }
 
 async fn a_chat_costs_what_the_table_says(p: &Platform) {

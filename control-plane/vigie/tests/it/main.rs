@@ -7,9 +7,12 @@
 #![expect(clippy::disallowed_methods, clippy::print_stdout, reason = "tests ask for their parts, and tell")]
 
 mod end_to_end;
+mod house;
 mod platform;
 mod process;
 mod receiver;
+mod routes;
+mod shipped;
 
 use std::{future::Future, time::Duration};
 
