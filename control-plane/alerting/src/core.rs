@@ -308,6 +308,11 @@ impl Core {
         })
     }
 
+    /// Whether an alert that is held is not told while others fire.
+    pub fn is_inhibited(&self, labels: &Labels, now: Timestamp) -> bool {
+        self.inbox.get(labels).is_some_and(|entry| self.inhibited(entry, now))
+    }
+
     fn inhibited(&self, target: &InboxAlert, now: Timestamp) -> bool {
         let all =
             |matchers: &[model::Matcher], labels: &Labels| matchers.iter().all(|m| m.matches_labels(labels));

@@ -103,6 +103,8 @@ pub struct BudgetStatus {
     pub refusals: i64,
     pub period_start: Timestamp,
     pub resets_at: Timestamp,
+    /// The fractions of `alert_at`, and whether what is committed has reached each.
+    pub thresholds: Vec<(f64, bool)>,
 }
 
 fn as_text<S: serde::Serializer>(amount: &NanoUsd, s: S) -> Result<S::Ok, S::Error> {
@@ -340,6 +342,10 @@ impl Authority {
             ] {
                 out.push((name, labels.clone(), amount.as_usd_f64()));
             }
+            for (fraction, reached) in &b.thresholds {
+                let labels = labels.with("threshold", model::number::format(*fraction));
+                out.push(("ai_budget_threshold_reached", labels, f64::from(u8::from(*reached))));
+            }
             #[expect(clippy::cast_precision_loss, reason = "a counter of refusals stays far below 2^53")]
             out.push(("ai_budget_refusals_total", labels, b.refusals as f64));
         }
@@ -439,6 +445,11 @@ fn seen(rule: &BudgetRule, b: Balance, now: Timestamp) -> BudgetStatus {
         refusals: b.refusals,
         period_start: b.period_start,
         resets_at: b.period_end,
+        thresholds: rule
+            .alert_at
+            .iter()
+            .map(|fraction| (*fraction, committed.as_usd_f64() >= fraction * rule.limit.as_usd_f64()))
+            .collect(),
         budget: b.budget,
         scope: b.scope,
     }

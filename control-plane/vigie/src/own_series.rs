@@ -28,6 +28,8 @@ pub(crate) struct OwnSeries {
     pub(crate) tasks: Tasks,
     pub(crate) reload: Arc<ReloadMark>,
     pub(crate) version: &'static str,
+    /// How far the wall was behind an earlier process's clock at the start, where that was too far to follow.
+    pub(crate) clock_behind_ms: i64,
 }
 
 #[expect(clippy::cast_precision_loss, reason = "counters stay far below 2^53")]
@@ -48,6 +50,8 @@ impl SelfSource for OwnSeries {
         #[expect(clippy::cast_precision_loss, reason = "milliseconds since 1970 are below 2^53")]
         let at = self.reload.last_good_ms.load(Ordering::Relaxed) as f64 / 1000.0;
         put("vigie_config_last_reload_success_timestamp_seconds", &[], at);
+        #[expect(clippy::cast_precision_loss, reason = "a difference of times is far below 2^53")]
+        put("vigie_clock_behind_seconds", &[], self.clock_behind_ms as f64 / 1000.0);
         for ((integration, kind), c) in self.alerting.counts() {
             let labels = [("integration", integration.as_str()), ("kind", kind)];
             put("vigie_notifications_total", &labels, count(c.delivered + c.failed));

@@ -12,6 +12,7 @@ use anyhow::Context;
 use arc_swap::ArcSwap;
 use budget::Authority;
 use collect::{CollectDeps, Collector, Health, SelfSource, tsdb_source};
+use http::Method;
 use kit::{
     clock::Clock,
     http::{Bind, Limits, Server, Service, ServiceAuth, bind},
@@ -33,8 +34,8 @@ use std::{
 };
 use tsdb::{StdDisk, Tsdb, TsdbConfig};
 use web::{
-    Access, Plane, Reload,
-    access::TokensFile,
+    Access, Plane, Reload, Role, Routes,
+    access::{Need, TokensFile},
     grafana::{Dashboard, Grafana, GrafanaConfig},
 };
 
@@ -118,7 +119,7 @@ impl Vigie {
         let loaded = Loaded::read(&options)?;
 
         let clock = tasks.clock().clone();
-        let (state, store) = open_stores(&options, &clock).await?;
+        let (state, store, clock_behind_ms) = open_stores(&options, &clock).await?;
         let keeping = tasks.group();
         keep_clock_mark(&keeping, &state, &clock);
         maintain(&keeping, &store, &clock);
@@ -164,6 +165,7 @@ impl Vigie {
             tasks: tasks.clone(),
             reload: Arc::clone(&mark),
             version: VERSION,
+            clock_behind_ms,
         };
         let sources: Vec<Arc<dyn SelfSource>> =
             vec![Arc::new(service.registry().clone()), Arc::new(tsdb_source(store.clone())), Arc::new(own)];
@@ -230,8 +232,9 @@ impl Vigie {
             queries: Arc::new(tokio::sync::Semaphore::new(QUERIES)),
             query_timeout: QUERY_TIMEOUT,
         };
-        let routes = web::routes(&plane, access);
-        let router = service.router(routes.into_router());
+        let mut routes = web::routes(&plane, access);
+        common_routes(&mut routes, &service);
+        let router = service.wrap(routes.into_router());
         let web_tasks = tasks.group();
         if let Some(second) = second {
             Server::start(&web_tasks, "vigie prometheus", second, router.clone(), Duration::from_secs(10));
@@ -322,6 +325,22 @@ fn reload_handle(rooms: &Arc<Rooms>, options: &Arc<Options>) -> Reload {
     }))
 }
 
+/// What every service answers; here metrics need a role, as everything that is not said to be open.
+fn common_routes(routes: &mut Routes, service: &Service) {
+    let own = service.clone();
+    routes.add(Method::GET, "/api/v1/health", Need::Role(Role::Open), move || {
+        let service = own.clone();
+        async move { service.answer_health().await }
+    });
+    for path in ["/metrics", "/api/v1/metrics"] {
+        let own = service.clone();
+        routes.add(Method::GET, path, Need::Role(Role::Viewer), move || {
+            let service = own.clone();
+            async move { service.answer_metrics() }
+        });
+    }
+}
+
 fn access(options: &Options, address: SocketAddr) -> anyhow::Result<Access> {
     let tokens = match &options.tokens_file {
         Some(path) => {
@@ -336,7 +355,7 @@ fn access(options: &Options, address: SocketAddr) -> anyhow::Result<Access> {
 }
 
 /// Opens both stores, on a thread that may block.
-async fn open_stores(options: &Options, clock: &Clock) -> anyhow::Result<(State, Tsdb)> {
+async fn open_stores(options: &Options, clock: &Clock) -> anyhow::Result<(State, Tsdb, i64)> {
     let (dir, retention, clock) = (options.data_dir.clone(), options.retention, clock.clone());
     tokio::task::spawn_blocking(move || {
         let begun = clock.elapsed();
@@ -344,7 +363,7 @@ async fn open_stores(options: &Options, clock: &Clock) -> anyhow::Result<(State,
         // The series come first: their directory tells whether another process is here.
         let (store, report) = Tsdb::open(config, Arc::new(StdDisk))?;
         let state = State::open(&dir.join("state"))?;
-        raise_clock(&state, &clock)?;
+        let clock_behind_ms = raise_clock(&state, &clock)?;
         for damage in &report.damage {
             tracing::error!(damage = %damage, "a piece of the series store could not be read");
         }
@@ -356,23 +375,25 @@ async fn open_stores(options: &Options, clock: &Clock) -> anyhow::Result<(State,
             seconds = (clock.elapsed() - begun).as_secs_f64(),
             "the store is open"
         );
-        anyhow::Ok((state, store))
+        anyhow::Ok((state, store, clock_behind_ms))
     })
     .await?
 }
 
 /// Never answer less than an earlier process did, unless its mark is so far ahead that it must be a mistake.
-fn raise_clock(state: &State, clock: &Clock) -> anyhow::Result<()> {
-    let Some(mark) = state.mark("clock")?.and_then(|text| text.parse::<i64>().ok()) else { return Ok(()) };
-    if mark - clock.wall_ms() > MARK_MARGIN_MS {
+/// Returns by how many milliseconds the wall is behind a mark that was dropped.
+fn raise_clock(state: &State, clock: &Clock) -> anyhow::Result<i64> {
+    let Some(mark) = state.mark("clock")?.and_then(|text| text.parse::<i64>().ok()) else { return Ok(0) };
+    let behind = mark - clock.wall_ms();
+    if behind > MARK_MARGIN_MS {
         tracing::error!(
             mark = %kit::telemetry::rfc3339(mark),
             "the clock is more than ten minutes behind where Vigie last saw it: samples follow the clock, budgets keep their period"
         );
-        return Ok(());
+        return Ok(behind);
     }
     clock.raise_to(mark);
-    Ok(())
+    Ok(0)
 }
 
 fn keep_clock_mark(tasks: &Tasks, state: &State, clock: &Clock) {
@@ -443,3 +464,6 @@ fn push_dashboards(
     *locked(&rooms.grafana) = Some(poke);
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -71,7 +71,11 @@ where
 pub fn complain(service: &str, error: &anyhow::Error) -> ExitCode {
     let text = match error.downcast_ref::<Problems>() {
         Some(problems) => problems.to_string(),
-        None => format!("{service}: {error:#}"),
+        None => {
+            let text = format!("{error:#}");
+            // A sentence that begins with the program's name needs it no second time.
+            if text.starts_with(&format!("{service} ")) { text } else { format!("{service}: {text}") }
+        }
     };
     // Nowhere to say that stderr is gone.
     let _lost = writeln!(std::io::stderr().lock(), "{text}");

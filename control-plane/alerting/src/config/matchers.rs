@@ -53,7 +53,12 @@ pub fn parse_matchers(text: &str) -> Result<Vec<Matcher>, String> {
         (None, false) => text,
         _ => return Err(format!("{text:?} has one brace without the other")),
     };
-    split(inner).into_iter().filter(|part| !part.trim().is_empty()).map(parse_matcher).collect()
+    let mut parts = split(inner);
+    // One comma may stand at the end; nothing else may be empty, unless there is nothing at all.
+    if parts.last().is_some_and(|part| part.trim().is_empty()) {
+        parts.pop();
+    }
+    parts.into_iter().map(parse_matcher).collect()
 }
 
 /// Splits at commas outside quotes.
@@ -124,11 +129,16 @@ pub(super) fn read(
     }
     for (field, op) in [(equal, MatchOp::Eq), (regex, MatchOp::Re)] {
         for (key, value) in r.text_map(field) {
-            match Matcher::new(key.text().unwrap_or(""), op, value.text().unwrap_or("")) {
+            let text = value.text().unwrap_or("");
+            // Alertmanager keeps the old form's expressions with their anchors, and so they stand in its keys.
+            let text = if op == MatchOp::Re { format!("^(?:{text})$") } else { text.to_owned() };
+            match Matcher::new(key.text().unwrap_or(""), op, text) {
                 Ok(matcher) => all.push(matcher),
                 Err(e) => r.problem(value, e.to_string()),
             }
         }
     }
+    // In Alertmanager's order, so that a route's key is the same there and here.
+    all.sort_by(|a, b| (&a.name, &a.value, a.op).cmp(&(&b.name, &b.value, b.op)));
     all
 }

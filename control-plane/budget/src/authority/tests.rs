@@ -4,7 +4,7 @@ use super::*;
 
 const CONFIG: &str = "
 budgets:
-  - {name: platform, limit_usd: 0.001}
+  - {name: platform, limit_usd: 0.001, alert_at: [0.05, 0.5]}
   - {name: each-user, limit_usd: 0.0005, per: [user]}
   - {name: watched, limit_usd: 0.0000001, on_exceed: warn}
 prices:
@@ -53,6 +53,8 @@ async fn a_call_is_held_started_settled_and_counted() {
     assert_eq!(find("ai_cost_usd_total", "type=\"input\""), Some(0.00005));
     assert_eq!(find("ai_budget_spent_usd", "platform"), Some(0.00007));
     assert_eq!(find("ai_budget_limit_usd", "platform"), Some(0.001));
+    assert_eq!(find("ai_budget_threshold_reached", "0.05"), Some(1.0));
+    assert_eq!(find("ai_budget_threshold_reached", "0.5"), Some(0.0));
 }
 
 #[tokio::test]

@@ -107,6 +107,16 @@ impl Service {
         self.wrap(routes)
     }
 
+    /// The answer of `GET /api/v1/health`, for a router that has its own.
+    pub async fn answer_health(&self) -> Response {
+        answer_health(self.health.clone()).await
+    }
+
+    /// The answer of `GET /metrics`, for a router that guards it.
+    pub fn answer_metrics(&self) -> Response {
+        answer_metrics(&self.registry)
+    }
+
     /// Only the middleware: for a router that brings health and metrics itself.
     pub fn wrap(&self, routes: Router) -> Router {
         let ctx = Arc::clone(&self.around);

@@ -113,23 +113,66 @@ async fn one_command_starts_everything_and_a_signal_stops_it() {
     let added = http.post(format!("{}/api/v1/users", penpal.bases["db"])).json(&user).send().await;
     assert_eq!(added.expect("answer").status(), 201);
 
+    let question = serde_json::json!({"message": "He go to school", "language": "en"});
+    let chat = http.post(format!("{}/api/v1/ai/chat", penpal.bases["ai"])).json(&question).send().await;
+    let chat: Value = chat.expect("answer").json().await.expect("json");
+    assert_eq!(chat["corrections"][0]["corrected"], "He goes", "{chat}");
+    assert_eq!(chat["cost"], 0.0, "Vigie has settled it");
+
     let (code, log) = penpal.stop("-INT");
     assert_eq!(code, Some(0), "{log}");
     let lines: Vec<Value> = log.lines().map(|l| serde_json::from_str(l).expect("a JSON line")).collect();
     for name in SERVICES {
-        assert!(lines.iter().any(|l| l["service"] == name && l["message"] == "listening"), "{name}: {log}");
+        let begun = |l: &Value| l["message"] == "listening" || l["message"] == "Vigie is ready";
+        assert!(lines.iter().any(|l| l["service"] == name && begun(l)), "{name}: {log}");
     }
-    let traces: Vec<&Value> =
-        lines.iter().filter(|l| l["message"] == "request").map(|l| &l["trace_id"]).collect();
-    let mut different = traces.clone();
-    different.sort_by_key(|t| t.to_string());
-    different.dedup();
-    // auth's question to db belongs to the request that caused it; the next request is a trace of its own.
-    assert_eq!((traces.len(), different.len()), (3, 2), "{traces:?}");
+    // A question of one service to another belongs to the request that caused it; another request does not.
+    let trace = |service: &str, route: &str| {
+        let of = |l: &&Value| l["service"] == service && l["route"] == route && l["message"] == "request";
+        lines
+            .iter()
+            .find(of)
+            .map(|l| l["trace_id"].to_string())
+            .unwrap_or_else(|| panic!("{service} {route}: {log}"))
+    };
+    let (asked, answered) = (trace("auth", "/api/v1/users/metrics"), trace("db", "/api/v1/users/metrics"));
+    assert_eq!(asked, answered);
+    assert_ne!(asked, trace("db", "/api/v1/users"));
+    assert_eq!(trace("ai", "/api/v1/ai/chat"), trace("vigie", "/api/vigie/v1/ai/reservations"));
 
     let again = Penpal::start(&mut command(folder.path()));
     assert_eq!(get(&again.bases["auth"], "/api/v1/users/metrics").await.1["totalUsers"], 1, "it goes on");
     assert_eq!(again.stop("-TERM").0, Some(0));
+}
+
+#[tokio::test]
+async fn a_chat_costs_what_the_file_says_and_one_over_the_budget_is_refused() {
+    let folder = tempfile::tempdir().expect("folder");
+    std::fs::create_dir(folder.path().join("alerts")).expect("alerts");
+    let budgets = "budgets:\n  - {name: tiny, limit_usd: 0.50, period: day, timezone: UTC, on_exceed: deny}\n\
+                   prices:\n  - {provider: offline, model: tutor-1, input: 100, output: 400}\n";
+    std::fs::write(folder.path().join("alerts/budgets.yaml"), budgets).expect("budgets");
+    let penpal = Penpal::start(command(&folder.path().join("data")).current_dir(folder.path()));
+    let http = kit::client::build(Duration::from_secs(5)).expect("client");
+    let ask = |max_tokens: u32| {
+        let body = serde_json::json!({"message": "He go", "language": "en", "maxTokens": max_tokens});
+        http.post(format!("{}/api/v1/ai/chat", penpal.bases["ai"])).json(&body).send()
+    };
+    let answer: Value = ask(100).await.expect("answer").json().await.expect("json");
+    let tokens = |name: &str| answer["usage"][name].as_f64().unwrap_or_default();
+    let cost = (tokens("promptTokens") * 100.0 + tokens("completionTokens") * 400.0) / 1e6;
+    let told = answer["cost"].as_f64().unwrap_or_default();
+    assert!(cost > 0.0 && (told - cost).abs() < 1e-12, "{answer}");
+    let refused = ask(2000).await.expect("answer");
+    let status = refused.status().as_u16();
+    let retry_after = refused.headers().get("retry-after").cloned();
+    let body: Value = refused.json().await.expect("json");
+    assert_eq!(
+        (status, body["code"].as_str(), body["budget"].as_str()),
+        (429, Some("budget_exceeded"), Some("tiny"))
+    );
+    assert!(retry_after.is_some(), "{body}");
+    assert_eq!(penpal.stop("-TERM").0, Some(0));
 }
 
 fn refused(mut command: Command) -> String {

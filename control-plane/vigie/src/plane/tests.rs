@@ -1,0 +1,175 @@
+//! The plane starts from files, reloads whole or not at all, and goes on where it was.
+
+use super::*;
+use kit::settings::Settings;
+use serde_json::Value;
+use std::path::Path;
+
+struct Home {
+    dir: tempfile::TempDir,
+}
+
+impl Home {
+    fn new() -> Home {
+        let home = Home { dir: tempfile::tempdir().expect("dir") };
+        home.write(
+            "alerts/rules/a.yaml",
+            "groups: [{name: g, interval: 1s, rules: [{alert: A, expr: vector(1)}]}]",
+        );
+        home.write("alerts/budgets.yaml", "budgets: [{name: b, limit_usd: 1}]");
+        home.write(
+            "probes/probes.yaml",
+            "probes: [{name: self, service: vigie, url: '${MONITORING_SERVICE_URL}/api/v1/health'}]",
+        );
+        home
+    }
+
+    fn write(&self, file: &str, text: &str) {
+        let path = self.dir.path().join(file);
+        std::fs::create_dir_all(path.parent().expect("parent")).expect("folder");
+        std::fs::write(path, text).expect("write");
+    }
+
+    fn options(&self) -> Options {
+        let mut options = Options::from_settings(&Settings::default()).expect("options");
+        options.config_dir = Some(self.dir.path().to_owned());
+        options.data_dir = self.dir.path().join("data");
+        options.listen = "127.0.0.1:0".parse().expect("address");
+        options
+    }
+
+    async fn start(&self) -> (Vigie, Tasks) {
+        let tasks = Tasks::new(Clock::system());
+        let options = self.options();
+        let bind = Vigie::listen(&options).await.expect("listen");
+        (Vigie::start(options, bind, &tasks).await.expect("start"), tasks)
+    }
+}
+
+async fn get(vigie: &Vigie, path: &str) -> Value {
+    let client = kit::client::build(Duration::from_secs(10)).expect("client");
+    let answer = client.get(format!("{}{path}", vigie.base())).send().await.expect("answer");
+    answer.json().await.expect("json")
+}
+
+async fn value(vigie: &Vigie, query: &str) -> Option<String> {
+    let answer = get(vigie, &format!("/api/v1/query?query={query}")).await;
+    answer["data"]["result"][0]["value"][1].as_str().map(str::to_owned)
+}
+
+/// Asks until the answer is as wanted, for a bounded time.
+async fn until(vigie: &Vigie, query: &str, wanted: &str) {
+    let mut last = None;
+    for _ in 0..200 {
+        last = value(vigie, query).await;
+        if last.as_deref() == Some(wanted) {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("{query} should become {wanted}, it is {last:?}");
+}
+
+async fn rule_names(vigie: &Vigie) -> Vec<String> {
+    let rules = get(vigie, "/api/v1/rules").await;
+    let groups = rules["data"]["groups"].as_array().cloned().unwrap_or_default();
+    let rules = groups.iter().flat_map(|g| g["rules"].as_array().cloned().unwrap_or_default());
+    rules.map(|r| r["name"].as_str().unwrap_or("").to_owned()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reload_is_all_or_nothing_and_says_how_it_went() {
+    let home = Home::new();
+    let (vigie, _tasks) = home.start().await;
+    assert_eq!(rule_names(&vigie).await, ["A"]);
+    until(&vigie, "vigie_config_last_reload_successful", "1").await;
+
+    home.write(
+        "alerts/rules/a.yaml",
+        "groups: [{name: g, interval: 1s, rules: [{alert: B, expr: vector(1)}]}]",
+    );
+    home.write("alerts/budgets.yaml", "budgets: [{name: b, limit_usd: lots}, {limit_usd: 1}]");
+    let problems = vigie.reload().await.expect_err("bad");
+    assert!(
+        problems.contains("budgets.yaml:1:32: `limit_usd`") && problems.contains("missing field `name`"),
+        "{problems}"
+    );
+    assert_eq!(rule_names(&vigie).await, ["A"], "a bad file changes nothing");
+    until(&vigie, "vigie_config_last_reload_successful", "0").await;
+
+    home.write("alerts/budgets.yaml", "budgets: [{name: c, limit_usd: 2}]");
+    vigie.reload().await.expect("good");
+    assert_eq!(rule_names(&vigie).await, ["B"]);
+    assert_eq!(get(&vigie, "/api/vigie/v1/budgets").await["budgets"][0]["budget"], "c");
+    until(&vigie, "vigie_config_last_reload_successful", "1").await;
+    vigie.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_start_goes_on_where_the_first_one_was() {
+    let home = Home::new();
+    let (vigie, tasks) = home.start().await;
+    until(&vigie, "ALERTS{alertname=\"A\",alertstate=\"firing\"}", "1").await;
+    until(&vigie, "probe_success", "1").await;
+    let since = get(&vigie, "/api/v1/alerts").await["data"]["alerts"][0]["activeAt"].clone();
+    let samples = value(&vigie, "count_over_time(vigie_build_info[10m])").await;
+    vigie.stop().await;
+    tasks.stop(Duration::from_secs(5)).await;
+
+    let (vigie, _tasks) = home.start().await;
+    assert_eq!(get(&vigie, "/api/v1/alerts").await["data"]["alerts"][0]["activeAt"], since);
+    let again: f64 = value(&vigie, "count_over_time(vigie_build_info[10m])")
+        .await
+        .expect("still there")
+        .parse()
+        .expect("number");
+    assert!(again >= samples.expect("samples").parse::<f64>().expect("number"));
+    vigie.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_start_says_why_in_a_line() {
+    let home = Home::new();
+    let (vigie, _tasks) = home.start().await;
+    let tasks = Tasks::new(Clock::system());
+    let mut options = home.options();
+    let bind = Vigie::listen(&options).await.expect("listen");
+    let error = Vigie::start(options.clone(), bind, &tasks).await.expect_err("in use").to_string();
+    assert!(error.contains("is in use by another process"), "{error}");
+    options.listen = vigie.address;
+    let error = Vigie::listen(&options).await.expect_err("taken").to_string();
+    assert!(error.contains("the port is taken"), "{error}");
+    options.listen = "0.0.0.0:0".parse().expect("address");
+    let bind = Vigie::listen(&options).await.expect("listen");
+    let error = Vigie::start(options, bind, &tasks).await.expect_err("exposed").to_string();
+    assert!(error.contains("VIGIE_TOKENS_FILE is not set"), "{error}");
+    vigie.stop().await;
+}
+
+#[test]
+fn the_repositorys_own_files_are_good() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let mut options = Options::from_settings(&Settings::default()).expect("options");
+    options.config_dir = Some(root);
+    let loaded = Loaded::read(&options).unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!((loaded.collect.probe_count(), loaded.rule_count(), loaded.dashboards.len()), (7, 7, 1));
+}
+
+#[test]
+fn a_prometheus_configuration_is_taken_over_whole() {
+    let home = Home::new();
+    home.write(
+        "p/prometheus.yml",
+        "global: {scrape_interval: 5s, evaluation_interval: 7s}\nrule_files: ['rules/*.yml']\nscrape_configs: [{job_name: x, static_configs: [{targets: ['127.0.0.1:9']}]}]\n",
+    );
+    home.write("p/rules/r.yml", "groups: [{name: g, rules: [{record: r, expr: up}]}]");
+    let mut options = home.options();
+    (options.config_dir, options.prometheus_config) = (None, Some(home.dir.path().join("p/prometheus.yml")));
+    let loaded = Loaded::read(&options).unwrap_or_else(|e| panic!("{e}"));
+    let counts = (loaded.collect.target_count(), loaded.collect.probe_count(), loaded.rule_count());
+    assert_eq!((counts, loaded.rule_interval), ((1, 0, 1), Duration::from_secs(7)));
+    home.write("p/prometheus.yml", "rule_files: [missing.yml]\nscrape_configs: [{job_nam: x}]\n");
+    let problems = Loaded::read(&options).expect_err("bad").to_string();
+    assert!(problems.contains("prometheus.yml:1:14: there is no rule file missing.yml"), "{problems}");
+    assert!(problems.contains("unknown field `job_nam`"), "{problems}");
+}
