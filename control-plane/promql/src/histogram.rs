@@ -138,6 +138,42 @@ fn reduce(buckets: &mut Buckets, by: i32) {
     *buckets = out;
 }
 
+/// The finest schema that has bounds of its own.
+const FINEST: usize = 8;
+
+/// `2^(2^-schema)` as Go's `math.Exp2` rounds it, which is not always to the nearest.
+#[expect(clippy::approx_constant, reason = "Go's value is the one before the nearest to the root of 2")]
+const GROWTH: [f64; FINEST + 1] = [
+    2.0,
+    1.414213562373095,
+    1.189207115002721,
+    1.0905077326652577,
+    1.0442737824274138,
+    1.0218971486541166,
+    1.0108892860517005,
+    1.0054299011128027,
+    1.0027112750502025,
+];
+
+/// Bounds within `[0.5, 1)` for each schema from 0 on, bit for bit those of Prometheus's table: every other one
+/// is the coarser schema's, those between are the one before them times [`GROWTH`]. People see them in the API.
+static FRACTIONS: [[f64; 1 << FINEST]; FINEST + 1] = fractions();
+
+const fn fractions() -> [[f64; 1 << FINEST]; FINEST + 1] {
+    let mut all = [[0.5; 1 << FINEST]; FINEST + 1];
+    let mut schema = 1;
+    while schema <= FINEST {
+        let mut i = 1;
+        while i < 1 << schema {
+            all[schema][i] =
+                if i % 2 == 0 { all[schema - 1][i / 2] } else { all[schema][i - 1] * GROWTH[schema] };
+            i += 1;
+        }
+        schema += 1;
+    }
+    all
+}
+
 /// The upper bound of exponential bucket `index`: `2^(index * 2^-schema)`.
 pub(crate) fn upper_bound(index: i32, schema: i32) -> f64 {
     if schema <= 0 {
@@ -147,14 +183,18 @@ pub(crate) fn upper_bound(index: i32, schema: i32) -> f64 {
         return if exponent == 1024 { f64::MAX } else { f64::from(exponent).exp2() };
     }
     let per_octave = 1i32 << schema.min(30);
-    let fraction = f64::from(index.rem_euclid(per_octave)) / f64::from(per_octave);
-    let exponent = index.div_euclid(per_octave);
-    if fraction == 0.0 && exponent == 1024 {
+    let (octave, place) = (index.div_euclid(per_octave), index.rem_euclid(per_octave));
+    if place == 0 && octave == 1024 {
         return f64::MAX;
     }
+    let bounds = usize::try_from(schema).ok().and_then(|s| FRACTIONS.get(s));
+    let fraction = match (bounds, usize::try_from(place)) {
+        (Some(bounds), Ok(place)) => bounds[place] * 2.0,
+        _ => (f64::from(place) / f64::from(per_octave)).exp2(),
+    };
     // Two factors, so that the smallest bounds do not underflow on the way.
-    let half = exponent / 2;
-    fraction.exp2() * f64::from(half).exp2() * f64::from(exponent - half).exp2()
+    let half = octave / 2;
+    fraction * f64::from(half).exp2() * f64::from(octave - half).exp2()
 }
 
 /// Combines the pairs of both sides with `op`; an absent bucket counts 0.
@@ -445,3 +485,6 @@ fn add_keeping_loss(
     };
     Ok((next, lost, how))
 }
+
+#[cfg(test)]
+mod tests;

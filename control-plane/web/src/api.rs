@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 
 pub use json::write_value;
-pub(crate) use query::{When, run as run_query};
+pub(crate) use query::{Query, When, run as run_query};
 
 /// An error as Prometheus answers it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +36,9 @@ impl IntoResponse for ApiFailure {
         (self.status, axum::Json(body)).into_response()
     }
 }
+
+/// What is said when `limit` cut a result.
+const TRUNCATED: &str = "results truncated due to limit";
 
 /// An answer whose `data` is already JSON.
 fn success(data: impl serde::Serialize) -> Response {

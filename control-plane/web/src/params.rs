@@ -5,7 +5,7 @@ use axum::{
     body::Bytes,
     extract::{FromRequest, Request},
 };
-use model::Timestamp;
+use model::{Matcher, Timestamp};
 use std::time::Duration;
 
 /// Names and values in the order in which they came: the body's before the query's, as Go merges them.
@@ -21,12 +21,14 @@ impl<S: Send + Sync> FromRequest<S> for Params {
             .headers()
             .get(http::header::CONTENT_TYPE)
             .and_then(|v| v.to_str().ok())
-            .is_some_and(|v| v.starts_with("application/x-www-form-urlencoded"));
+            .and_then(|v| v.split(';').next())
+            .is_some_and(|v| v.trim().eq_ignore_ascii_case("application/x-www-form-urlencoded"));
         let mut pairs = Vec::new();
         if form {
-            let body = Bytes::from_request(request, state)
-                .await
-                .map_err(|e| ApiFailure::bad_data(format!("the body could not be read: {e}")))?;
+            let body = Bytes::from_request(request, state).await.map_err(|e| ApiFailure {
+                status: e.status(),
+                ..ApiFailure::bad_data(format!("the body could not be read: {}", e.body_text()))
+            })?;
             pairs.extend(decode(&body));
         }
         pairs.extend(decode(query.as_bytes()));
@@ -63,14 +65,43 @@ impl Params {
         self.get(name).map(|text| parse_duration(name, text)).transpose()
     }
 
-    /// `limit`: 0 and absence mean none.
-    pub(crate) fn limit(&self) -> Result<usize, ApiFailure> {
-        let Some(text) = self.get("limit") else { return Ok(0) };
-        text.parse().map_err(|_| invalid("limit", &format!("{text:?} is not a whole number")))
+    /// A step or a lookback: a duration that is neither absent nor negative nor less than a millisecond.
+    /// In milliseconds.
+    pub(crate) fn positive(&self, name: &str, wrong: &str) -> Result<i64, ApiFailure> {
+        let text = self.get(name).unwrap_or("");
+        if text.parse::<f64>().is_ok_and(|seconds| seconds <= 0.0) {
+            return Err(invalid(name, wrong));
+        }
+        match i64::try_from(parse_duration(name, text)?.as_millis()) {
+            Ok(ms) if ms > 0 => Ok(ms),
+            _ => Err(invalid(name, wrong)),
+        }
+    }
+
+    /// `limit` and its like: 0 and absence mean none.
+    pub(crate) fn count(&self, name: &str) -> Result<usize, ApiFailure> {
+        let Some(text) = self.get(name) else { return Ok(0) };
+        text.parse().map_err(|_| invalid(name, &format!("{text:?} is not a whole number")))
+    }
+
+    /// A flag, in the spellings that Go reads; absence is no.
+    pub(crate) fn flag(&self, name: &str) -> Result<bool, ApiFailure> {
+        match self.get(name) {
+            None | Some("0" | "f" | "F" | "false" | "False" | "FALSE") => Ok(false),
+            Some("1" | "t" | "T" | "true" | "True" | "TRUE") => Ok(true),
+            Some(other) => Err(invalid(name, &format!("{other:?} is not true or false"))),
+        }
+    }
+
+    /// Each `match[]`, as matchers.
+    pub(crate) fn selectors(&self) -> Result<Vec<Vec<Matcher>>, ApiFailure> {
+        let parse =
+            |text| promql::parse_metric_selector(text).map_err(|e| invalid("match[]", &e.to_string()));
+        self.all("match[]").map(parse).collect()
     }
 }
 
-fn invalid(name: &str, why: &str) -> ApiFailure {
+pub(crate) fn invalid(name: &str, why: &str) -> ApiFailure {
     ApiFailure::bad_data(format!("invalid parameter {name:?}: {why}"))
 }
 
@@ -99,10 +130,13 @@ fn parse_time(name: &str, text: &str) -> Result<Timestamp, ApiFailure> {
 }
 
 fn parse_duration(name: &str, text: &str) -> Result<Duration, ApiFailure> {
+    let bad = || invalid(name, &format!("cannot parse {text:?} to a valid duration"));
     if let Ok(seconds) = text.parse::<f64>() {
+        // What Go's nanoseconds cannot hold is refused, as by Prometheus.
         return Duration::try_from_secs_f64(seconds)
-            .map_err(|_| invalid(name, &format!("cannot parse {text:?} to a valid duration")));
+            .ok()
+            .filter(|d| i64::try_from(d.as_nanos()).is_ok())
+            .ok_or_else(bad);
     }
-    model::duration::parse(text)
-        .map_err(|_| invalid(name, &format!("cannot parse {text:?} to a valid duration")))
+    model::duration::parse(text).map_err(|_| bad())
 }

@@ -1,11 +1,15 @@
 //! `query` and `query_range`.
 
-use super::{ApiFailure, json::write_value};
-use crate::{Plane, Routes, access::Need, params::Params};
+use super::{ApiFailure, TRUNCATED, json::write_value};
+use crate::{
+    Plane, Routes,
+    access::Need,
+    params::{Params, invalid},
+};
 use axum::response::{IntoResponse, Response};
 use http::{StatusCode, header};
 use model::{Cancel, CancelReason, Timestamp};
-use promql::{EvalError, QueryResult};
+use promql::{Engine, EngineConfig, EvalError, QueryResult, value::QueryStats};
 use std::{sync::Arc, time::Duration};
 
 /// Annotations of each kind in an answer, as Prometheus limits them.
@@ -31,10 +35,22 @@ pub(crate) enum When {
     Range { start: Timestamp, end: Timestamp, step: i64 },
 }
 
-/// What a query gave.
+/// What is asked of the engine.
 #[derive(Debug)]
-pub(crate) struct Outcome {
-    pub(crate) result: QueryResult,
+pub(crate) struct Query<'a> {
+    pub(crate) text: &'a str,
+    pub(crate) when: When,
+    /// How long it may take, waiting for its place included.
+    pub(crate) timeout: Duration,
+    /// In milliseconds, where it is not the engine's own.
+    pub(crate) lookback: Option<i64>,
+}
+
+/// How long a query waited for its place and ran.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Took {
+    pub(crate) waited: Duration,
+    pub(crate) ran: Duration,
 }
 
 /// Sets the flag when the future that owns it is dropped: the client went away.
@@ -47,30 +63,33 @@ impl Drop for Watch {
     }
 }
 
-/// Runs a query on a thread that may block, among a bounded number, within its time.
-pub(crate) async fn run(
+/// Runs `work` on a thread that may block, among a bounded number, within a time that waiting for a place
+/// counts towards. `work` stops by itself when its flag says so.
+pub(super) async fn bounded<T: Send + 'static>(
     plane: &Plane,
-    query: &str,
-    when: When,
     timeout: Duration,
-) -> Result<Outcome, ApiFailure> {
-    let expr = promql::parse(query)
-        .map_err(|e| ApiFailure::bad_data(format!("invalid parameter \"query\": {e}")))?;
+    work: impl FnOnce(&Cancel, Duration) -> Result<T, EvalError> + Send + 'static,
+) -> Result<T, ApiFailure> {
+    // A timer rounds up: no time at all would sometimes be enough.
+    if timeout.is_zero() {
+        return Err(failure(&EvalError::Timeout));
+    }
     let cancel = Cancel::default();
     let _watch = Watch(cancel.clone());
+    let begun = plane.clock.elapsed();
     let deadline = plane.clock.sleep(timeout);
-    let work = async {
-        let place = Arc::clone(&plane.queries).acquire_owned().await;
-        let (engine, select, flag) = (Arc::clone(&plane.engine), Arc::clone(&plane.select), cancel.clone());
-        tokio::task::spawn_blocking(move || {
-            let _place = place;
-            match when {
-                When::At(at) => engine.instant(&*select, &expr, at, &flag),
-                When::Range { start, end, step } => engine.range(&*select, &expr, start, end, step, &flag),
-            }
-        })
-        .await
+    tokio::pin!(deadline);
+    let place = tokio::select! {
+        biased;
+        () = &mut deadline => return Err(failure(&EvalError::Timeout)),
+        place = Arc::clone(&plane.queries).acquire_owned() => place,
     };
+    let waited = plane.clock.elapsed().saturating_sub(begun);
+    let flag = cancel.clone();
+    let work = tokio::task::spawn_blocking(move || {
+        let _place = place;
+        work(&flag, waited)
+    });
     tokio::pin!(work);
     let outcome = tokio::select! {
         outcome = &mut work => outcome,
@@ -80,10 +99,10 @@ pub(crate) async fn run(
         }
     };
     match outcome {
-        Ok(Ok(result)) => Ok(Outcome { result }),
+        Ok(Ok(result)) => Ok(result),
         Ok(Err(e)) => Err(failure(&e)),
         Err(e) => {
-            tracing::error!(error = %e, query, "a query panicked");
+            tracing::error!(error = %e, "a query panicked");
             Err(ApiFailure::new(
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "internal",
@@ -91,6 +110,30 @@ pub(crate) async fn run(
             ))
         }
     }
+}
+
+/// Runs a query, and makes of its result what is wanted while still on the thread that may block.
+pub(crate) async fn run<T: Send + 'static>(
+    plane: &Plane,
+    query: Query<'_>,
+    finish: impl FnOnce(QueryResult, Took) -> T + Send + 'static,
+) -> Result<T, ApiFailure> {
+    let expr = promql::parse(query.text).map_err(|e| invalid("query", &e.to_string()))?;
+    let engine = match query.lookback {
+        Some(lookback) => Arc::new(Engine::new(EngineConfig { lookback, ..plane.engine.config().clone() })),
+        None => Arc::clone(&plane.engine),
+    };
+    let (select, clock, when) = (Arc::clone(&plane.select), plane.clock.clone(), query.when);
+    bounded(plane, query.timeout, move |cancel, waited| {
+        let begun = clock.elapsed();
+        let result = match when {
+            When::At(at) => engine.instant(&*select, &expr, at, cancel),
+            When::Range { start, end, step } => engine.range(&*select, &expr, start, end, step, cancel),
+        }?;
+        let took = Took { waited, ran: clock.elapsed().saturating_sub(begun) };
+        Ok(finish(result, took))
+    })
+    .await
 }
 
 fn failure(e: &EvalError) -> ApiFailure {
@@ -109,51 +152,63 @@ fn failure(e: &EvalError) -> ApiFailure {
     ApiFailure::new(status, kind, e.to_string())
 }
 
-fn timeout(plane: &Plane, params: &Params) -> Result<Duration, ApiFailure> {
-    Ok(params.duration("timeout")?.map_or(plane.query_timeout, |t| t.min(plane.query_timeout)))
+/// What both kinds of query take beside their times.
+struct Common {
+    query: String,
+    timeout: Duration,
+    lookback: Option<i64>,
+    limit: usize,
+    stats: bool,
 }
 
-fn query_text(params: &Params) -> Result<&str, ApiFailure> {
-    params
-        .get("query")
-        .ok_or_else(|| ApiFailure::bad_data("invalid parameter \"query\": no expression found in input"))
+fn common(plane: &Plane, params: &Params) -> Result<Common, ApiFailure> {
+    let lookback = match params.get("lookback_delta") {
+        Some(_) => Some(params.positive("lookback_delta", "the lookback must be positive")?),
+        None => None,
+    };
+    let timeout = params.duration("timeout")?.map_or(plane.query_timeout, |t| t.min(plane.query_timeout));
+    let query = params.get("query").ok_or_else(|| invalid("query", "no expression found in input"))?;
+    Ok(Common {
+        query: query.to_owned(),
+        timeout,
+        lookback,
+        limit: params.count("limit")?,
+        stats: params.get("stats").is_some(),
+    })
 }
 
 async fn instant(plane: &Plane, params: &Params) -> Result<Response, ApiFailure> {
-    let limit = params.limit()?;
     let at = params.time("time")?.unwrap_or_else(|| plane.clock.now_ms());
-    let timeout = timeout(plane, params)?;
-    let query = query_text(params)?;
-    let outcome = run(plane, query, When::At(at), timeout).await?;
-    Ok(answer(query, &outcome.result, limit))
+    answer(plane, common(plane, params)?, When::At(at)).await
 }
 
 async fn range(plane: &Plane, params: &Params) -> Result<Response, ApiFailure> {
-    let limit = params.limit()?;
     let (start, end) = (params.required_time("start")?, params.required_time("end")?);
     if end < start {
-        return Err(ApiFailure::bad_data(
-            "invalid parameter \"end\": end timestamp must not be before start time",
-        ));
+        return Err(invalid("end", "end timestamp must not be before start time"));
     }
-    let step = params.duration("step")?.ok_or_else(|| {
-        ApiFailure::bad_data("invalid parameter \"step\": cannot parse \"\" to a valid duration")
-    })?;
-    let step = i64::try_from(step.as_millis()).unwrap_or(i64::MAX);
-    if step == 0 {
-        return Err(ApiFailure::bad_data(
-            "invalid parameter \"step\": zero or negative query resolution step widths are not accepted. Try a positive integer",
-        ));
-    }
-    let timeout = timeout(plane, params)?;
-    let query = query_text(params)?;
-    let outcome = run(plane, query, When::Range { start, end, step }, timeout).await?;
-    Ok(answer(query, &outcome.result, limit))
+    let wrong = "zero or negative query resolution step widths are not accepted. Try a positive integer";
+    let step = params.positive("step", wrong)?;
+    answer(plane, common(plane, params)?, When::Range { start, end, step }).await
 }
 
-fn answer(query: &str, result: &QueryResult, limit: usize) -> Response {
+async fn answer(plane: &Plane, common: Common, when: When) -> Result<Response, ApiFailure> {
+    let Common { query: text, timeout, lookback, limit, stats } = common;
+    let query = Query { text: &text.clone(), when, timeout, lookback };
+    // A large result takes its time to write: that, too, is no work for a thread that others wait for.
+    let body =
+        run(plane, query, move |result, took| body(&text, &result, limit, stats.then_some(took))).await?;
+    Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
+}
+
+fn body(query: &str, result: &QueryResult, limit: usize, took: Option<Took>) -> String {
     let mut body = String::from("{\"status\":\"success\",\"data\":");
     write_value(&mut body, &result.value, limit);
+    if let Some(took) = took {
+        // Into the object that was just closed.
+        body.pop();
+        body.push_str(&format!(",\"stats\":{}}}", stats(&result.stats, took)));
+    }
     let (mut warnings, infos) = result.annotations.texts(query, MOST_ANNOTATIONS);
     let found = match &result.value {
         promql::QueryValue::Vector(v) => v.len(),
@@ -161,7 +216,7 @@ fn answer(query: &str, result: &QueryResult, limit: usize) -> Response {
         _ => 0,
     };
     if limit > 0 && found > limit {
-        warnings.push("results truncated due to limit".to_owned());
+        warnings.push(TRUNCATED.to_owned());
     }
     for (name, texts) in [("warnings", warnings), ("infos", infos)] {
         if !texts.is_empty()
@@ -171,5 +226,14 @@ fn answer(query: &str, result: &QueryResult, limit: usize) -> Response {
         }
     }
     body.push('}');
-    ([(header::CONTENT_TYPE, "application/json")], body).into_response()
+    body
+}
+
+/// What a query cost, in the names of Prometheus's statistics.
+fn stats(stats: &QueryStats, took: Took) -> serde_json::Value {
+    let (ran, waited) = (took.ran.as_secs_f64(), took.waited.as_secs_f64());
+    serde_json::json!({
+        "timings": {"evalTotalTime": ran, "execQueueTime": waited, "execTotalTime": ran + waited},
+        "samples": {"samplesRead": stats.samples_read, "peakSamples": stats.peak_samples},
+    })
 }

@@ -1,14 +1,21 @@
 //! `series`, `labels`, `label/<name>/values`.
 
-use super::{ApiFailure, success};
-use crate::{Plane, Routes, access::Need, params::Params};
+use super::{ApiFailure, TRUNCATED, query::bounded, success};
+use crate::{
+    Plane, Routes,
+    access::Need,
+    params::{Params, invalid},
+};
 use axum::{
-    extract::Path,
+    extract::{Path, rejection::PathRejection},
     response::{IntoResponse, Response},
 };
-use http::{Method, StatusCode};
+use http::Method;
 use model::{Labels, Matcher, Select, SelectError, SelectRequest, Timestamp};
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+/// How long looking for series may take: less than a request may, so that the answer has its shape.
+const PATIENCE: Duration = Duration::from_secs(25);
 
 pub(super) fn add(routes: &mut Routes, plane: &Plane, need: Need) {
     let own = plane.clone();
@@ -26,9 +33,13 @@ pub(super) fn add(routes: &mut Routes, plane: &Plane, need: Need) {
         Method::GET,
         "/api/v1/label/{name}/values",
         need,
-        move |Path(name): Path<String>, params: Params| {
+        move |name: Result<Path<String>, PathRejection>, params: Params| {
             let plane = own.clone();
-            async move { values(&plane, name, &params).await }
+            async move {
+                let Path(name) =
+                    name.map_err(|e| ApiFailure::bad_data(format!("invalid label name: {}", e.body_text())))?;
+                values(&plane, &name, &params).await
+            }
         },
     );
 }
@@ -42,16 +53,9 @@ struct Asked {
 }
 
 fn asked(params: &Params, sets_required: bool) -> Result<Asked, ApiFailure> {
-    let mut sets = Vec::new();
-    for text in params.all("match[]") {
-        let matchers = promql::parse_metric_selector(text)
-            .map_err(|e| ApiFailure::bad_data(format!("invalid parameter \"match[]\": {e}")))?;
-        if matchers.iter().all(Matcher::matches_empty) {
-            return Err(ApiFailure::bad_data(
-                "invalid parameter \"match[]\": match[] must contain at least one non-empty matcher",
-            ));
-        }
-        sets.push(matchers);
+    let mut sets = params.selectors()?;
+    if sets.iter().any(|matchers| matchers.iter().all(Matcher::matches_empty)) {
+        return Err(invalid("match[]", "match[] must contain at least one non-empty matcher"));
     }
     if sets.is_empty() {
         if sets_required {
@@ -61,68 +65,72 @@ fn asked(params: &Params, sets_required: bool) -> Result<Asked, ApiFailure> {
     }
     let (start, end) = (params.time("start")?.unwrap_or(i64::MIN), params.time("end")?.unwrap_or(i64::MAX));
     if end < start {
-        return Err(ApiFailure::bad_data(
-            "invalid parameter \"end\": end timestamp must not be before start timestamp",
-        ));
+        return Err(invalid("end", "end timestamp must not be before start timestamp"));
     }
-    Ok(Asked { sets, start, end, limit: params.limit()? })
+    Ok(Asked { sets, start, end, limit: params.count("limit")? })
 }
 
-/// Asks the store for each alternative, on a thread that may block.
-async fn ask<T: Send + 'static>(
+/// Asks the store for each alternative, and answers what was found: each thing once, in order.
+async fn ask<T: serde::Serialize + Ord + Send + 'static>(
     plane: &Plane,
     asked: Asked,
     each: impl Fn(&dyn Select, &SelectRequest<'_>) -> Result<Vec<T>, SelectError> + Send + 'static,
-) -> Result<Vec<T>, ApiFailure> {
+) -> Result<Response, ApiFailure> {
     let select = Arc::clone(&plane.select);
-    let place = Arc::clone(&plane.queries).acquire_owned().await;
-    let outcome = tokio::task::spawn_blocking(move || {
-        let _place = place;
-        let mut all = Vec::new();
+    let timeout = plane.query_timeout.min(PATIENCE);
+    bounded(plane, timeout, move |cancel, _| {
+        let mut all = BTreeSet::new();
         for set in &asked.sets {
-            all.extend(each(&*select, &SelectRequest::new(set, asked.start, asked.end))?);
+            let mut request = SelectRequest::new(set, asked.start, asked.end);
+            request.cancel = cancel.clone();
+            all.extend(each(&*select, &request)?);
+            cancel.check()?;
         }
-        Ok::<_, SelectError>(all)
+        Ok(answer(all, asked.limit))
     })
-    .await;
-    match outcome {
-        Ok(Ok(all)) => Ok(all),
-        Ok(Err(e)) => Err(ApiFailure::new(StatusCode::UNPROCESSABLE_ENTITY, "execution", e.to_string())),
-        Err(e) => Err(ApiFailure::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", e.to_string())),
-    }
+    .await
 }
 
-fn answer<T: serde::Serialize + Ord>(found: Vec<T>, limit: usize) -> Response {
-    let all: BTreeSet<T> = found.into_iter().collect();
-    let cut = limit > 0 && all.len() > limit;
-    let shown: Vec<T> = if cut { all.into_iter().take(limit).collect() } else { all.into_iter().collect() };
-    if cut {
-        let body = serde_json::json!({"status": "success", "data": shown, "warnings": ["results truncated due to limit"]});
-        return axum::Json(body).into_response();
+fn answer<T: serde::Serialize>(all: BTreeSet<T>, limit: usize) -> Response {
+    if limit == 0 || all.len() <= limit {
+        return success(all);
     }
-    success(shown)
+    let shown: Vec<T> = all.into_iter().take(limit).collect();
+    let body = serde_json::json!({"status": "success", "data": shown, "warnings": [TRUNCATED]});
+    axum::Json(body).into_response()
 }
 
 async fn series(plane: &Plane, params: &Params) -> Result<Response, ApiFailure> {
-    let asked = asked(params, true)?;
-    let limit = asked.limit;
-    let found: Vec<Labels> = ask(plane, asked, |select, request| select.series(request)).await?;
-    Ok(answer(found, limit))
+    ask::<Labels>(plane, asked(params, true)?, |select, request| select.series(request)).await
 }
 
 async fn names(plane: &Plane, params: &Params) -> Result<Response, ApiFailure> {
-    let asked = asked(params, false)?;
-    let limit = asked.limit;
-    let found = ask(plane, asked, |select, request| select.label_names(request)).await?;
-    Ok(answer(found, limit))
+    ask(plane, asked(params, false)?, |select, request| select.label_names(request)).await
 }
 
-async fn values(plane: &Plane, name: String, params: &Params) -> Result<Response, ApiFailure> {
+async fn values(plane: &Plane, name: &str, params: &Params) -> Result<Response, ApiFailure> {
+    let name = unescaped(name).unwrap_or_else(|| name.to_owned());
     if name.is_empty() {
         return Err(ApiFailure::bad_data("invalid label name: \"\""));
     }
-    let asked = asked(params, false)?;
-    let limit = asked.limit;
-    let found = ask(plane, asked, move |select, request| select.label_values(&name, request)).await?;
-    Ok(answer(found, limit))
+    ask(plane, asked(params, false)?, move |select, request| select.label_values(&name, request)).await
+}
+
+/// A name in Prometheus's escaping of values: `U__`, then `__` for an underscore and `_2e_` for the character
+/// with that code. `None` when it is not such a name, which then stands for itself.
+fn unescaped(name: &str) -> Option<String> {
+    let mut rest = name.strip_prefix("U__")?;
+    let mut out = String::new();
+    while let Some((plain, escaped)) = rest.split_once('_') {
+        out.push_str(plain);
+        let (code, after) = escaped.split_once('_')?;
+        match code {
+            "" => out.push('_'),
+            code if code.len() <= 6 => out.push(char::from_u32(u32::from_str_radix(code, 16).ok()?)?),
+            _ => return None,
+        }
+        rest = after;
+    }
+    out.push_str(rest);
+    Some(out)
 }

@@ -1,15 +1,19 @@
 //! `targets`, `rules`, `alerts`, `status/*`, and `/-/healthy`, `/-/ready`, `/-/reload`.
 
 use super::{ApiFailure, success};
-use crate::{Plane, Routes, TargetView, access::Need, access::Role, params::Params};
+use crate::{
+    Plane, Routes, TargetView,
+    access::{Need, Role},
+    params::{Params, invalid},
+};
 use axum::response::{IntoResponse, Response};
 use http::{Method, StatusCode};
 use kit::telemetry::rfc3339;
-use model::Timestamp;
+use model::{Labels, Matcher, Timestamp};
 use rules::{GroupView, RuleView};
 use serde_json::{Value, json};
 use state::alerts::{AlertPhase, StoredAlert};
-use std::sync::atomic::Ordering;
+use std::{collections::BTreeMap, sync::atomic::Ordering};
 
 /// Go's zero time, which stands for never.
 const NEVER: &str = "0001-01-01T00:00:00Z";
@@ -37,7 +41,7 @@ pub(super) fn add(routes: &mut Routes, plane: &Plane, need: Need) {
         async move {
             success(json!({
                 "version": version, "revision": "", "branch": "", "buildUser": "", "buildDate": "",
-                "goVersion": "", "application": "vigie",
+                "goVersion": "",
             }))
         }
     });
@@ -91,30 +95,32 @@ fn target(view: &TargetView) -> Value {
     })
 }
 
-fn targets(plane: &Plane, params: &Params) -> Result<Response, ApiFailure> {
-    let state = params.get("state").unwrap_or("any").to_lowercase();
-    if !matches!(state.as_str(), "active" | "dropped" | "any") {
-        return Err(ApiFailure::bad_data(format!(
-            "invalid parameter \"state\": {state:?} is not active, dropped or any"
-        )));
-    }
+fn targets(plane: &Plane, params: &Params) -> Response {
     let pool = params.get("scrapePool");
-    let active: Vec<Value> = if state == "dropped" {
-        Vec::new()
-    } else {
-        plane.observed.targets().iter().filter(|t| pool.is_none_or(|p| p == t.pool)).map(target).collect()
-    };
-    let gone = plane.observed.dropped();
-    let dropped: Vec<Value> = if state == "active" {
-        Vec::new()
-    } else {
-        gone.iter().map(|l| json!({"discoveredLabels": l})).collect()
-    };
-    Ok(success(json!({
+    let wanted = |p: &str| pool.is_none_or(|asked| asked == p);
+    let mut active: Vec<Value> =
+        plane.observed.targets().iter().filter(|t| wanted(&t.pool)).map(target).collect();
+    let mut dropped = Vec::new();
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    for labels in plane.observed.dropped() {
+        // A target begins with its pool as its job.
+        let pool = labels.value("job").to_owned();
+        *counts.entry(pool.clone()).or_default() += 1;
+        if wanted(&pool) {
+            dropped.push(json!({"discoveredLabels": labels, "scrapePool": pool}));
+        }
+    }
+    // Other states are ignored.
+    match params.get("state").unwrap_or("").to_lowercase().as_str() {
+        "active" => dropped.clear(),
+        "dropped" => active.clear(),
+        _ => {}
+    }
+    success(json!({
         "activeTargets": active,
         "droppedTargets": dropped,
-        "droppedTargetCounts": {},
-    })))
+        "droppedTargetCounts": counts,
+    }))
 }
 
 fn alert(a: &StoredAlert) -> Value {
@@ -194,35 +200,62 @@ fn worst(view: &RuleView) -> &'static str {
     }
 }
 
+/// Which rules are asked for.
+struct Wanted<'a> {
+    kind: Option<&'a str>,
+    names: Vec<&'a str>,
+    selectors: Vec<Vec<Matcher>>,
+}
+
+impl Wanted<'_> {
+    fn takes(&self, rule: &RuleView) -> bool {
+        self.kind.is_none_or(|kind| (kind == "alert") == rule.is_alert)
+            && among(&self.names, &rule.name)
+            && (self.selectors.is_empty()
+                || self.selectors.iter().any(|set| set.iter().all(|m| m.matches_labels(&rule.labels))))
+    }
+}
+
+/// Whether a list, if there is one, has this value. Empty values stand for an absent parameter.
+fn among(list: &[&str], value: &str) -> bool {
+    list.is_empty() || list.contains(&value)
+}
+
+/// Where the next page of rule groups begins. People have no use for it, so it shows nothing.
+fn token(group: &GroupView) -> String {
+    format!("{:016x}", Labels::from_pairs([("file", &*group.file), ("name", &*group.name)]).stable_hash())
+}
+
 fn rule_groups(plane: &Plane, params: &Params) -> Result<Response, ApiFailure> {
     let kind = params.get("type");
     if let Some(other) = kind.filter(|k| !matches!(*k, "alert" | "record")) {
-        return Err(ApiFailure::bad_data(format!(
-            "invalid parameter \"type\": not supported value {other:?}"
-        )));
+        return Err(invalid("type", &format!("not supported value {other:?}")));
     }
-    let (names, groups, files): (Vec<&str>, Vec<&str>, Vec<&str>) = (
-        params.all("rule_name[]").collect(),
-        params.all("rule_group[]").collect(),
-        params.all("file[]").collect(),
-    );
-    let with_alerts = !matches!(params.get("exclude_alerts"), Some("true" | "1"));
-    let wanted = |list: &[&str], value: &str| list.is_empty() || list.contains(&value);
-    let mut shown = Vec::new();
+    let list = |name| params.all(name).filter(|v| !v.is_empty()).collect::<Vec<&str>>();
+    let wanted = Wanted { kind, names: list("rule_name[]"), selectors: params.selectors()? };
+    let (groups, files) = (list("rule_group[]"), list("file[]"));
+    let with_alerts = !params.flag("exclude_alerts")?;
+    let limit = params.count("group_limit")?;
+    let mut begin = params.get("group_next_token");
+    if begin.is_some() && limit == 0 {
+        return Err(invalid("group_limit", "group_limit needs to be set when group_next_token is"));
+    }
+    let (mut shown, mut next) = (Vec::new(), None);
     for group in plane.rules.view() {
-        let group: &GroupView = &group;
-        if !wanted(&groups, &group.name) || !wanted(&files, &group.file) {
+        if begin.take_if(|token| *token == self::token(&group)).is_none() && begin.is_some() {
             continue;
         }
-        let rules: Vec<Value> = group
-            .rules
-            .iter()
-            .filter(|r| wanted(&names, &r.name))
-            .filter(|r| kind.is_none_or(|k| (k == "alert") == r.is_alert))
-            .map(|r| rule(r, with_alerts))
-            .collect();
-        if rules.is_empty() && (kind.is_some() || !names.is_empty()) {
+        if !among(&groups, &group.name) || !among(&files, &group.file) {
             continue;
+        }
+        let rules: Vec<Value> =
+            group.rules.iter().filter(|r| wanted.takes(r)).map(|r| rule(r, with_alerts)).collect();
+        if rules.is_empty() {
+            continue;
+        }
+        if limit > 0 && shown.len() == limit {
+            next = Some(token(&group));
+            break;
         }
         shown.push(json!({
             "name": group.name,
@@ -234,5 +267,12 @@ fn rule_groups(plane: &Plane, params: &Params) -> Result<Response, ApiFailure> {
             "lastEvaluation": time(group.last_evaluation),
         }));
     }
-    Ok(success(json!({ "groups": shown })))
+    if let Some(token) = begin {
+        return Err(invalid("group_next_token", &format!("no rule group begins at {token:?} any more")));
+    }
+    let mut data = json!({ "groups": shown });
+    if let Some(next) = next {
+        data["groupNextToken"] = next.into();
+    }
+    Ok(success(data))
 }

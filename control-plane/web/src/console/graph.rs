@@ -4,7 +4,7 @@ use super::{chart, page};
 use crate::{
     Plane, Routes,
     access::Need,
-    api::{When, run_query},
+    api::{Query, When, run_query},
     params::Params,
 };
 use askama::Template;
@@ -12,6 +12,7 @@ use axum::response::Response;
 use http::Method;
 use model::{Value, number};
 use promql::QueryValue;
+use std::time::Duration;
 
 pub(super) fn add(routes: &mut Routes, plane: &Plane, need: Need) {
     let own = plane.clone();
@@ -44,6 +45,9 @@ struct Graph {
 /// Rows of the table.
 const MOST_ROWS: usize = 200;
 
+/// How long each of a page's two queries may take: together less than a request may.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// Points of a line: about one for three pixels.
 const POINTS: i64 = 240;
 
@@ -72,14 +76,18 @@ async fn answer(plane: &Plane, params: &Params) -> Response {
 
 async fn fill(plane: &Plane, query: &str, range: &str, shown: &mut Graph) {
     let now = plane.clock.now_ms();
-    let outcome = match run_query(plane, query, When::At(now), plane.query_timeout).await {
-        Ok(outcome) => outcome,
+    let ask = |when| {
+        let timeout = plane.query_timeout.min(PATIENCE);
+        run_query(plane, Query { text: query, when, timeout, lookback: None }, |result, _| result)
+    };
+    let result = match ask(When::At(now)).await {
+        Ok(result) => result,
         Err(e) => {
             shown.error = e.message;
             return;
         }
     };
-    let (warnings, infos) = outcome.result.annotations.texts(query, 5);
+    let (warnings, infos) = result.annotations.texts(query, 5);
     shown.notes = warnings.into_iter().chain(infos).collect();
     let text = |v: &Value| match v {
         Value::Float(v) => number::format(*v),
@@ -87,7 +95,7 @@ async fn fill(plane: &Plane, query: &str, range: &str, shown: &mut Graph) {
             format!("histogram of {} observations, sum {}", number::format(h.count), number::format(h.sum))
         }
     };
-    let rows: Vec<(String, String)> = match &outcome.result.value {
+    let rows: Vec<(String, String)> = match &result.value {
         QueryValue::Vector(samples) => {
             samples.iter().map(|s| (s.labels.to_string(), text(&s.value))).collect()
         }
@@ -99,16 +107,16 @@ async fn fill(plane: &Plane, query: &str, range: &str, shown: &mut Graph) {
             .collect(),
     };
     shown.more = rows.len().saturating_sub(MOST_ROWS);
-    let plottable = matches!(outcome.result.value, QueryValue::Vector(_) | QueryValue::Scalar { .. });
+    let plottable = matches!(result.value, QueryValue::Vector(_) | QueryValue::Scalar { .. });
     let mut drawn: Vec<String> = Vec::new();
     if plottable {
         let length = model::duration::parse(range)
             .map_or(3_600_000, |d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX));
         let step = (length / POINTS).max(1000);
         let (start, end) = (now.saturating_sub(length), now);
-        match run_query(plane, query, When::Range { start, end, step }, plane.query_timeout).await {
-            Ok(outcome) => {
-                if let QueryValue::Matrix(series) = &outcome.result.value {
+        match ask(When::Range { start, end, step }).await {
+            Ok(result) => {
+                if let QueryValue::Matrix(series) = &result.value {
                     shown.chart = chart::lines(series, start, end, step).unwrap_or_default();
                     drawn = series.iter().take(chart::MOST_LINES).map(|s| s.labels.to_string()).collect();
                 }

@@ -1,0 +1,13 @@
+//! Vigie's web, asked over HTTP by a real client from a real server on a free port.
+//!
+//! The rooms behind it are the real ones (rules, alerting, budget, state on a temporary disk) over a store in
+//! memory; only the collector's view is a list. The clock starts at a fixed time, so answers can be compared.
+
+#![expect(clippy::print_stdout, reason = "a suite says what it counted or skipped")]
+
+mod budgets;
+mod load;
+mod openapi;
+mod plane;
+mod prometheus;
+mod suites;

@@ -1,0 +1,275 @@
+//! A plane built for a test, and a client that asks it.
+
+use alerting::{Alerting, RoutingConfig};
+use budget::{Authority, BudgetConfig};
+use kit::{
+    client,
+    clock::Clock,
+    http::{Limits, Server, Service, ServiceAuth, bind},
+    tasks::Tasks,
+};
+use model::{Histogram, Labels, Select, Timestamp, Value as Sample, histogram::Span};
+use promql::{Engine, EngineConfig, MemoryStore};
+use rules::{RuleFile, Rules, RulesDeps};
+use serde_json::Value;
+use state::State;
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+use web::{Access, Observed, Plane, ProbeView, Reload, TargetView};
+
+/// Where the clock starts: 2023-11-14T22:13:20Z.
+pub(crate) const NOW: Timestamp = 1_700_000_000_000;
+
+/// The same in seconds, as parameters carry it.
+pub(crate) const NOW_S: &str = "1700000000";
+
+pub(crate) const SERVICE: &str = "service-0123456789abcdef";
+
+const BUDGETS: &str = "budgets:
+  - {name: platform, limit_usd: 0.01, period: day, timezone: UTC, on_exceed: deny}
+prices:
+  - {provider: offline, model: tutor, input: 1.00, output: 2.00}
+";
+
+/// What the collector would show.
+#[derive(Debug, Default)]
+pub(crate) struct Seen {
+    pub(crate) probes: Vec<ProbeView>,
+    pub(crate) targets: Vec<TargetView>,
+    pub(crate) dropped: Vec<Labels>,
+}
+
+impl Observed for Seen {
+    fn probes(&self) -> Vec<ProbeView> {
+        self.probes.clone()
+    }
+    fn targets(&self) -> Vec<TargetView> {
+        self.targets.clone()
+    }
+    fn dropped(&self) -> Vec<Labels> {
+        self.dropped.clone()
+    }
+}
+
+/// How the plane of a test differs from the usual one.
+pub(crate) struct Setup {
+    pub(crate) rules: &'static str,
+    pub(crate) budgets: &'static str,
+    pub(crate) seen: Seen,
+    /// In place of the store in memory, for queries.
+    pub(crate) select: Option<Arc<dyn Select>>,
+    pub(crate) queries: usize,
+    pub(crate) query_timeout: Duration,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Setup {
+            rules: "groups: []",
+            budgets: BUDGETS,
+            seen: Seen::default(),
+            select: None,
+            queries: 4,
+            query_timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+/// A plane that answers. It stops when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Running {
+    pub(crate) base: String,
+    pub(crate) http: reqwest::Client,
+    pub(crate) tasks: Tasks,
+    pub(crate) ready: Arc<AtomicBool>,
+    _dir: tempfile::TempDir,
+    state: State,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.tasks.stopping().cancel();
+        self.state.close();
+    }
+}
+
+/// A sample of the usual series, `{name, pairs...}`.
+pub(crate) fn labels(name: &str, pairs: &[(&str, &str)]) -> Labels {
+    Labels::from_pairs(pairs.iter().copied().chain([("__name__", name)]))
+}
+
+/// A native histogram with three populated buckets.
+pub(crate) fn native() -> Histogram {
+    Histogram {
+        schema: 0,
+        zero_threshold: 0.001,
+        zero_count: 1.0,
+        count: 4.0,
+        sum: 5.5,
+        positive_spans: vec![Span { offset: 0, length: 2 }],
+        positive: vec![1.0, 2.0],
+        ..Histogram::default()
+    }
+}
+
+fn fill(store: &MemoryStore) {
+    let push = |labels: &Labels, at: Timestamp, v: f64| {
+        store.push(labels, at, Sample::Float(v), None).expect("pushed");
+    };
+    for step in (0..=20).rev() {
+        let at = NOW - step * 15_000;
+        push(&labels("up", &[("job", "api"), ("instance", "a:1")]), at, 1.0);
+        push(&labels("up", &[("job", "db"), ("instance", "b:1")]), at, 0.0);
+        #[expect(clippy::cast_precision_loss, reason = "twenty")]
+        push(&labels("requests_total", &[("code", "200")]), at, (20 - step) as f64 * 15.0);
+    }
+    push(&labels("odd", &[("what", "nan")]), NOW, f64::NAN);
+    push(&labels("odd", &[("what", "inf")]), NOW, f64::INFINITY);
+    push(&labels("odd", &[("what", "minus")]), NOW, f64::NEG_INFINITY);
+    push(&labels("named", &[("http.status", "200"), ("way/of", "it")]), NOW, 1.0);
+    push(&labels("hostile", &[("text", "<script>alert(\"1\")</script>\u{7}\n'&")]), NOW, 1.0);
+    let latency = labels("latency", &[("job", "api")]);
+    store.push(&latency, NOW, Sample::Histogram(Arc::new(native())), None).expect("pushed");
+}
+
+impl Setup {
+    pub(crate) async fn start(self) -> Running {
+        let clock = Clock::simulated(NOW);
+        let tasks = Tasks::new(clock.clone());
+        let dir = tempfile::tempdir().expect("dir");
+        let state = State::open(&dir.path().join("state")).expect("state");
+        let store = Arc::new(MemoryStore::new());
+        fill(&store);
+        let select = self.select.unwrap_or_else(|| Arc::clone(&store) as Arc<dyn Select>);
+        let routing = RoutingConfig::nobody();
+        let alerting =
+            Alerting::new(state.clone(), clock.clone(), routing, "http://vigie.test").expect("alerting");
+        let budgets = BudgetConfig::parse("budgets.yaml", self.budgets).expect("budgets");
+        let budget = Authority::new(state.clone(), clock.clone(), budgets);
+        let engine = Arc::new(Engine::new(EngineConfig { experimental: true, ..EngineConfig::default() }));
+        let deps = RulesDeps {
+            engine: Arc::clone(&engine),
+            select: Arc::clone(&store) as Arc<dyn Select>,
+            append: Arc::clone(&store) as Arc<dyn model::Append>,
+            sink: Arc::clone(&alerting) as Arc<dyn model::AlertSink>,
+            state: state.clone(),
+            clock: clock.clone(),
+            external_url: "http://vigie.test".to_owned(),
+            interval: Duration::from_secs(60),
+        };
+        let file = RuleFile::parse("rules.yaml", self.rules).expect("rules");
+        let rules = Rules::start(deps, &[file], &tasks).await.expect("rules start");
+        evaluated(&rules, &clock).await;
+
+        let plane = Plane {
+            engine,
+            select,
+            rules,
+            alerting,
+            budget,
+            observed: Arc::new(self.seen),
+            state: state.clone(),
+            clock: clock.clone(),
+            tasks: tasks.clone(),
+            reload: Reload(Arc::new(|| Box::pin(async { Ok(()) }))),
+            version: "1.2.3",
+            external_url: "http://vigie.test".to_owned(),
+            config_dir: dir.path().to_owned(),
+            ready: Arc::default(),
+            queries: Arc::new(tokio::sync::Semaphore::new(self.queries)),
+            query_timeout: self.query_timeout,
+        };
+        let ready = Arc::clone(&plane.ready);
+        ready.store(true, Ordering::Relaxed);
+        let listen: SocketAddr = "127.0.0.1:3005".parse().expect("address");
+        let access = Access::new(listen, None, None, false).expect("access");
+        let auth = ServiceAuth::default();
+        let service =
+            Service::new("vigie", "1.2.3", clock.clone(), auth, Limits::default()).expect("service");
+        let routes = web::routes(&plane, access);
+        let bound = bind("vigie", "127.0.0.1:0").await.expect("bind");
+        let base = format!("http://{}", bound.address);
+        let router = service.router(routes.into_router());
+        Server::start(&tasks, "vigie", bound, router, Duration::from_secs(1));
+        let http = client::build(Duration::from_secs(15)).expect("client");
+        Running { base, http, tasks, ready, state, _dir: dir }
+    }
+}
+
+/// Waits until every group has been evaluated once.
+async fn evaluated(rules: &Rules, clock: &Clock) {
+    let begun = clock.elapsed();
+    while rules.view().iter().any(|g| g.last_evaluation.is_none()) {
+        assert!(clock.elapsed() - begun < Duration::from_secs(10), "the rules are not evaluated");
+        clock.sleep(Duration::from_millis(2)).await;
+    }
+}
+
+/// An answer, read to its end.
+#[derive(Debug, Clone)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: reqwest::header::HeaderMap,
+    pub(crate) text: String,
+}
+
+impl Answer {
+    pub(crate) async fn of(request: reqwest::RequestBuilder) -> Answer {
+        let answer = request.send().await.expect("an answer");
+        let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
+        Answer { status, headers, text: answer.text().await.expect("its body") }
+    }
+
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|e| panic!("{e}: {}", self.text))
+    }
+
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or("")
+    }
+}
+
+/// Parameters, encoded.
+pub(crate) fn encoded(params: &[(&str, &str)]) -> String {
+    url::form_urlencoded::Serializer::new(String::new()).extend_pairs(params).finish()
+}
+
+impl Running {
+    pub(crate) fn request(&self, method: &str, path: &str) -> reqwest::RequestBuilder {
+        let method = method.parse().expect("method");
+        self.http.request(method, format!("{}{path}", self.base))
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        Answer::of(self.request("GET", path)).await
+    }
+
+    /// `GET path?params`.
+    pub(crate) async fn ask(&self, path: &str, params: &[(&str, &str)]) -> Answer {
+        self.get(&format!("{path}?{}", encoded(params))).await
+    }
+
+    /// Asks by GET and by POST, which must answer the same.
+    pub(crate) async fn both(&self, path: &str, params: &[(&str, &str)]) -> Answer {
+        let got = self.ask(path, params).await;
+        let posted = Answer::of(
+            self.request("POST", path)
+                .header("content-type", "application/x-www-form-urlencoded")
+                .body(encoded(params)),
+        )
+        .await;
+        assert_eq!((got.status, &got.text), (posted.status, &posted.text), "{path} {params:?}");
+        got
+    }
+
+    /// Sends JSON as a service does.
+    pub(crate) async fn send(&self, method: &str, path: &str, body: &Value) -> Answer {
+        Answer::of(self.request(method, path).bearer_auth(SERVICE).json(body)).await
+    }
+}
