@@ -3,11 +3,12 @@
 use super::{clock, page};
 use crate::{
     Plane, Routes,
-    access::{Need, Role, SESSION_COOKIE},
+    access::{Access, Identity, Need, Role, SESSION_COOKIE, SESSION_SECONDS},
     params::Params,
 };
 use askama::Template;
 use axum::{
+    Extension,
     extract::Path,
     response::{IntoResponse, Response},
 };
@@ -41,6 +42,8 @@ struct Captured {
 #[template(path = "login.html")]
 struct Login {
     wrong: bool,
+    /// Where whoever logs in wanted to go.
+    next: String,
 }
 
 pub(super) fn add(routes: &mut Routes, plane: &Plane, viewer: Need) {
@@ -55,41 +58,57 @@ pub(super) fn add(routes: &mut Routes, plane: &Plane, viewer: Need) {
         async move { mail(&plane) }
     });
     let open = Need::Role(Role::Open);
-    routes.add(Method::GET, "/login", open, || async { page(&Login { wrong: false }) });
+    routes.add(Method::GET, "/login", open, |params: Params| async move {
+        page(&Login { wrong: false, next: next(&params) })
+    });
     let (own, access) = (plane.clone(), Arc::clone(routes.access()));
     routes.add(Method::POST, "/login", open, move |params: Params| {
         let (plane, access) = (own.clone(), Arc::clone(&access));
-        async move {
-            let now = plane.clock.now_ms();
-            match params.get("token").and_then(|token| access.log_in(token.trim(), now)) {
-                Some(id) => {
-                    let secure = if plane.external_url.starts_with("https://") { "; Secure" } else { "" };
-                    let cookie = format!(
-                        "{SESSION_COOKIE}={id}; HttpOnly; SameSite=Strict; Path=/; Max-Age=43200{secure}"
-                    );
-                    (
-                        StatusCode::SEE_OTHER,
-                        [(header::SET_COOKIE, cookie), (header::LOCATION, "/".to_owned())],
-                    )
-                        .into_response()
-                }
-                None => {
-                    let mut answer = page(&Login { wrong: true });
-                    *answer.status_mut() = StatusCode::UNAUTHORIZED;
-                    answer
-                }
-            }
-        }
+        async move { log_in(&plane, &access, &params) }
     });
-    let access = Arc::clone(routes.access());
+    let (own, access) = (plane.clone(), Arc::clone(routes.access()));
     routes.add(Method::POST, "/logout", open, move |headers: HeaderMap| {
-        let access = Arc::clone(&access);
+        let (plane, access) = (own.clone(), Arc::clone(&access));
         async move {
-            access.log_out(&headers);
-            let cookie = format!("{SESSION_COOKIE}=; HttpOnly; SameSite=Strict; Path=/; Max-Age=0");
-            (StatusCode::SEE_OTHER, [(header::SET_COOKIE, cookie), (header::LOCATION, "/login".to_owned())])
+            let who = access.log_out(&headers).unwrap_or_else(Identity::nobody);
+            let cookie = cookie(&plane, "", 0);
+            let headers = [(header::SET_COOKIE, cookie), (header::LOCATION, "/login".to_owned())];
+            (StatusCode::SEE_OTHER, Extension(who), headers)
         }
     });
+}
+
+fn log_in(plane: &Plane, access: &Access, params: &Params) -> Response {
+    let next = next(params);
+    match params.get("token").and_then(|token| access.log_in(token.trim(), plane.clock.now_ms())) {
+        Some((id, who)) => {
+            let cookie = cookie(plane, &id, SESSION_SECONDS);
+            let headers = [(header::SET_COOKIE, cookie), (header::LOCATION, next)];
+            (StatusCode::SEE_OTHER, Extension(who), headers).into_response()
+        }
+        None => {
+            let mut answer = page(&Login { wrong: true, next });
+            *answer.status_mut() = StatusCode::UNAUTHORIZED;
+            answer
+        }
+    }
+}
+
+/// The page to go on to: one of ours, whoever wrote the link.
+fn next(params: &Params) -> String {
+    let ours = |path: &&str| {
+        path.starts_with('/')
+            && !path.starts_with("//")
+            && path.bytes().all(|b| b.is_ascii_graphic() && b != b'\\')
+    };
+    params.get("next").filter(ours).unwrap_or("/").to_owned()
+}
+
+/// The session's cookie. Messages link here from other sites, so it comes along when somebody follows a link
+/// (`Lax`), but with no request that another site makes by itself.
+fn cookie(plane: &Plane, id: &str, seconds: i64) -> String {
+    let secure = if plane.external_url.starts_with("https://") { "; Secure" } else { "" };
+    format!("{SESSION_COOKIE}={id}; HttpOnly; SameSite=Lax; Path=/; Max-Age={seconds}{secure}")
 }
 
 async fn runbook(plane: &Plane, name: &str) -> Response {
