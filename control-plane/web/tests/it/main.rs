@@ -5,6 +5,7 @@
 
 #![expect(clippy::print_stdout, reason = "a suite says what it counted or skipped")]
 
+mod access;
 mod budgets;
 mod load;
 mod openapi;
