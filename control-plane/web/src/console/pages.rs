@@ -1,6 +1,6 @@
 //! Runbooks, captured mail, logging in and out.
 
-use super::{clock, page};
+use super::{Frame, clock, page};
 use crate::{
     Plane, Routes,
     access::{Access, Identity, Need, Role, SESSION_COOKIE, SESSION_SECONDS},
@@ -14,12 +14,13 @@ use axum::{
 };
 use http::{HeaderMap, Method, StatusCode, header};
 use kit::http::ApiError;
+use pulldown_cmark::{Alignment, CowStr, Event, Options, Parser, Tag};
 use std::sync::Arc;
 
 #[derive(Template)]
 #[template(path = "runbook.html")]
 struct Runbook {
-    version: &'static str,
+    frame: Frame,
     title: String,
     html: String,
 }
@@ -34,7 +35,7 @@ struct Mail {
 #[derive(Template)]
 #[template(path = "mail.html")]
 struct Captured {
-    version: &'static str,
+    frame: Frame,
     mails: Vec<Mail>,
 }
 
@@ -48,14 +49,19 @@ struct Login {
 
 pub(super) fn add(routes: &mut Routes, plane: &Plane, viewer: Need) {
     let own = plane.clone();
-    routes.add(Method::GET, "/runbooks/{name}", viewer, move |Path(name): Path<String>| {
-        let plane = own.clone();
-        async move { runbook(&plane, &name).await }
-    });
+    routes.add(
+        Method::GET,
+        "/runbooks/{name}",
+        viewer,
+        move |Extension(who): Extension<Identity>, Path(name): Path<String>| {
+            let plane = own.clone();
+            async move { runbook(&plane, &who, &name).await }
+        },
+    );
     let own = plane.clone();
-    routes.add(Method::GET, "/mail", viewer, move || {
+    routes.add(Method::GET, "/mail", viewer, move |Extension(who): Extension<Identity>| {
         let plane = own.clone();
-        async move { mail(&plane) }
+        async move { mail(&plane, &who) }
     });
     let open = Need::Role(Role::Open);
     routes.add(Method::GET, "/login", open, |params: Params| async move {
@@ -111,29 +117,52 @@ fn cookie(plane: &Plane, id: &str, seconds: i64) -> String {
     format!("{SESSION_COOKIE}={id}; HttpOnly; SameSite=Lax; Path=/; Max-Age={seconds}{secure}")
 }
 
-async fn runbook(plane: &Plane, name: &str) -> Response {
+async fn runbook(plane: &Plane, who: &Identity, name: &str) -> Response {
     // Names are words: no path can be made of them.
     if name.is_empty() || !name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-') {
         return ApiError::not_found("there is no such runbook").into_response();
     }
     let path = plane.config_dir.join("ops/runbooks").join(format!("{name}.md"));
     let Ok(text) = tokio::fs::read_to_string(&path).await else {
-        return ApiError::not_found(format!("there is no runbook {}", path.display())).into_response();
+        return ApiError::not_found(format!("there is no ops/runbooks/{name}.md")).into_response();
     };
-    // Raw HTML in a runbook is shown as text: the file may come from anybody who may write rules.
-    let events = pulldown_cmark::Parser::new(&text).map(|event| match event {
-        pulldown_cmark::Event::Html(html) | pulldown_cmark::Event::InlineHtml(html) => {
-            pulldown_cmark::Event::Text(html)
+    let html = rendered(&text);
+    let title = text.lines().next().unwrap_or(name).trim_start_matches('#').trim().to_owned();
+    page(&Runbook { frame: Frame::new(plane, who), title, html })
+}
+
+/// Markdown as HTML that needs no trust: the file may come from anybody who may write rules. Raw HTML is shown as
+/// text, links lead only where links may lead, and tables come without style attributes, which our policy forbids.
+fn rendered(text: &str) -> String {
+    let events = Parser::new_ext(text, Options::ENABLE_TABLES).map(|event| match event {
+        Event::Html(html) | Event::InlineHtml(html) => Event::Text(html),
+        Event::Start(Tag::Link { link_type, dest_url, title, id }) => {
+            let dest_url = if may_lead(&dest_url) { dest_url } else { CowStr::Borrowed("") };
+            Event::Start(Tag::Link { link_type, dest_url, title, id })
         }
+        Event::Start(Tag::Image { link_type, dest_url, title, id }) => {
+            let dest_url = if may_lead(&dest_url) { dest_url } else { CowStr::Borrowed("") };
+            Event::Start(Tag::Image { link_type, dest_url, title, id })
+        }
+        Event::Start(Tag::Table(columns)) => Event::Start(Tag::Table(vec![Alignment::None; columns.len()])),
         event => event,
     });
     let mut html = String::new();
     pulldown_cmark::html::push_html(&mut html, events);
-    let title = text.lines().next().unwrap_or(name).trim_start_matches('#').trim().to_owned();
-    page(&Runbook { version: plane.version, title, html })
+    html
 }
 
-fn mail(plane: &Plane) -> Response {
+/// Whether an address is one of ours, or of the web, or of mail.
+fn may_lead(address: &str) -> bool {
+    // Browsers drop such characters before they look for a scheme.
+    let plain: String = address.chars().filter(|c| !c.is_control() && !c.is_whitespace()).collect();
+    match plain.split(['/', '?', '#']).next().and_then(|start| start.split_once(':')) {
+        Some((scheme, _)) => ["http", "https", "mailto"].iter().any(|s| scheme.eq_ignore_ascii_case(s)),
+        None => true,
+    }
+}
+
+fn mail(plane: &Plane, who: &Identity) -> Response {
     let mails = plane
         .alerting
         .captured()
@@ -141,5 +170,5 @@ fn mail(plane: &Plane) -> Response {
         .rev()
         .map(|m| Mail { at: clock(m.at), to: m.to.join(", "), subject: m.subject, text: m.text })
         .collect();
-    page(&Captured { version: plane.version, mails })
+    page(&Captured { frame: Frame::new(plane, who), mails })
 }
