@@ -7,6 +7,7 @@
 
 mod access;
 mod budgets;
+mod console;
 mod load;
 mod openapi;
 mod plane;

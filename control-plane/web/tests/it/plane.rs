@@ -72,6 +72,8 @@ pub(crate) struct Setup {
     pub(crate) rules: &'static str,
     pub(crate) budgets: &'static str,
     pub(crate) seen: Seen,
+    /// How many series `storm` has.
+    pub(crate) storm: usize,
     /// In place of the store in memory, for queries.
     pub(crate) select: Option<Arc<dyn Select>>,
     /// With tokens access is closed.
@@ -89,6 +91,7 @@ impl Default for Setup {
             rules: "groups: []",
             budgets: BUDGETS,
             seen: Seen::default(),
+            storm: 0,
             select: None,
             tokens: false,
             listen: "127.0.0.1:3005",
@@ -110,7 +113,8 @@ pub(crate) struct Running {
     pub(crate) routes: Vec<RouteInfo>,
     /// What the next reload answers.
     pub(crate) reload: Arc<Mutex<Result<(), String>>>,
-    _dir: tempfile::TempDir,
+    /// Where the configuration is.
+    pub(crate) dir: tempfile::TempDir,
     state: State,
 }
 
@@ -168,6 +172,7 @@ impl Setup {
         let state = State::open(&dir.path().join("state")).expect("state");
         let store = Arc::new(MemoryStore::new());
         fill(&store);
+        crate::console::storm(&store, self.storm);
         let select = self.select.unwrap_or_else(|| Arc::clone(&store) as Arc<dyn Select>);
         let routing = RoutingConfig::nobody();
         let alerting =
@@ -228,7 +233,7 @@ impl Setup {
         let router = service.router(routes.into_router());
         Server::start(&tasks, "vigie", bound, router, Duration::from_secs(1));
         let http = client::build(Duration::from_secs(15)).expect("client");
-        Running { base, http, tasks, ready, routes: list, reload, state, _dir: dir }
+        Running { base, http, tasks, ready, routes: list, reload, dir, state }
     }
 }
 
