@@ -223,7 +223,7 @@ impl Vigie {
             state: state.clone(),
             clock,
             tasks: tasks.clone(),
-            reload: reload_handle(&rooms, &options),
+            reload: reload_handle(&tasks.group(), &rooms, &options),
             version: VERSION,
             external_url,
             config_dir: options.config_dir.clone().unwrap_or_else(|| ".".into()),
@@ -316,11 +316,20 @@ impl Rooms {
     }
 }
 
-fn reload_handle(rooms: &Arc<Rooms>, options: &Arc<Options>) -> Reload {
-    let (rooms, options) = (Arc::clone(rooms), Arc::clone(options));
+/// A reload that has begun goes on to its end in a task of its own: a client that hangs up drops the future that
+/// waits for it, and half a reload would leave no rules running.
+fn reload_handle(tasks: &Tasks, rooms: &Arc<Rooms>, options: &Arc<Options>) -> Reload {
+    let (tasks, rooms, options) = (tasks.clone(), Arc::clone(rooms), Arc::clone(options));
     Reload(Arc::new(move || {
         let (rooms, options) = (Arc::clone(&rooms), Arc::clone(&options));
-        Box::pin(async move { rooms.reload(&options).await })
+        let (tell, told) = tokio::sync::oneshot::channel();
+        tasks.spawn("reload", async move {
+            // Whoever asked may have gone; the log and a metric say how it went.
+            let _gone = tell.send(rooms.reload(&options).await).is_err();
+        });
+        Box::pin(
+            async move { told.await.unwrap_or_else(|_| Err("the reload panicked; the log has it".into())) },
+        )
     }))
 }
 
