@@ -302,9 +302,8 @@ impl Rooms {
 
     async fn reload_alone(&self, options: &Options) -> Result<(), String> {
         let loaded = Loaded::read(options).map_err(|problems: Problems| problems.to_string())?;
-        // From here on nothing depends on what files say. Rules come first: theirs is the only step that can
-        // still fail (their state is on disk), and nothing else has changed by then.
-        self.rules.reload(&loaded.rules).await.map_err(|e| format!("{e:#}"))?;
+        // From here on nothing can fail.
+        self.rules.reload(&loaded.rules).await;
         self.alerting.reload(loaded.routing);
         self.budget.reload(loaded.budgets);
         self.collector.reload(loaded.collect);
