@@ -116,7 +116,10 @@ impl Rules {
             alerts.rule.clone_from(&alert.rule);
             alerts.all.insert(alert.labels.clone(), alert);
         }
-        rules.discount_downtime(&mut stored);
+        let discounted = rules.discount_downtime(&mut stored);
+        if let Err(e) = rules.deps.state.save_alerts(discounted, Vec::new()).await {
+            tracing::error!(error = %e, "the time that Vigie was down could not be recorded");
+        }
         rules.install(files, stored, Vec::new()).await;
         Ok(rules)
     }
@@ -157,10 +160,11 @@ impl Rules {
         old: Vec<Shared>,
     ) {
         let generation = self.tasks.group();
-        let mut groups = Vec::new();
+        let (mut groups, mut ordinals) = (Vec::new(), BTreeMap::new());
         for config in files.iter().flat_map(|f| &f.groups) {
-            let state =
-                GroupState::new(Arc::new(config.clone()), |key| stored.remove(key).unwrap_or_default());
+            let state = GroupState::new(Arc::new(config.clone()), &mut ordinals, |key| {
+                stored.remove(key).unwrap_or_default()
+            });
             let view = ArcSwap::from_pointee(view(&state, self.deps.interval));
             groups.push((config.clone(), Arc::new(Running { state: Mutex::new(state), view })));
         }
@@ -204,9 +208,11 @@ impl Rules {
     }
 
     /// Time during which Vigie was down does not count towards `for`: pending alerts begin later by as much as
-    /// no sample confirms. The last sample of `ALERTS_FOR_STATE` tells when a rule was last evaluated.
-    fn discount_downtime(&self, stored: &mut BTreeMap<String, Alerts>) {
+    /// no sample confirms. The last sample of `ALERTS_FOR_STATE` tells when a rule was last evaluated. Returns
+    /// what must be on disk, lest the next start count this downtime after all.
+    fn discount_downtime(&self, stored: &mut BTreeMap<String, Alerts>) -> Vec<StoredAlert> {
         let now = self.deps.clock.now_ms();
+        let mut changed = Vec::new();
         let pending = stored.values_mut().flat_map(|a| a.all.values_mut());
         for alert in pending.filter(|a| a.phase == AlertPhase::Pending) {
             let named = alert.labels.with(model::labels::METRIC_NAME, "ALERTS_FOR_STATE");
@@ -215,7 +221,9 @@ impl Rules {
             let seen =
                 last_sample(&*self.deps.select, &matchers, alert.active_at, now).unwrap_or(alert.active_at);
             alert.active_at += (now - seen).max(0);
+            changed.push(alert.clone());
         }
+        changed
     }
 
     fn run(self: &Arc<Self>, tasks: &Tasks, config: &GroupConfig, group: Shared) {

@@ -176,3 +176,40 @@ async fn a_reload_on_a_full_disk_leaves_rules_running() {
     );
     stop(tasks, state).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn rules_that_look_the_same_in_two_files_keep_their_alerts_apart() {
+    let plane = Plane::new();
+    let file = |name: &str, expr: &str| {
+        let text = format!("groups: [{{name: g, interval: 1s, rules: [{{alert: Down, expr: '{expr}'}}]}}]");
+        RuleFile::parse(name, &text).expect("rules")
+    };
+    let (rules, tasks, state) = plane.start("groups: []").await;
+    let files = [file("a", "label_replace(up, \"file\", \"a\", \"\", \"\") == 0"), file("b", "up == 0")];
+    plane.up(0.0);
+    for _ in 0..2 {
+        rules.reload(&files).await;
+        plane.clock.sleep(Duration::from_secs(1)).await;
+        plane.evaluated(&rules).await;
+        for (i, group) in rules.view().iter().enumerate() {
+            assert_eq!(group.rules[0].alerts.len(), 1, "group {i} has its own alert");
+        }
+        assert_eq!(state.alerts().expect("read").len(), 2);
+    }
+    assert!(!plane.told().iter().any(|line| line.starts_with("over")), "{:?}", plane.told());
+    stop(tasks, state).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn downtime_before_the_last_restart_does_not_count_either() {
+    let plane = Plane::new();
+    let text = "groups: [{name: g, interval: 1s, rules: [{alert: Down, expr: up == 0, for: 60s}]}]";
+    for downtime in [100, 1, 1] {
+        plane.up(0.0);
+        let (rules, tasks, state) = plane.start(text).await;
+        plane.evaluated(&rules).await;
+        assert_eq!(rules.view()[0].rules[0].alerts[0].phase, AlertPhase::Pending);
+        stop(tasks, state).await;
+        plane.clock.sleep(Duration::from_secs(downtime)).await;
+    }
+}
