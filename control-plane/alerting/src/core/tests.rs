@@ -165,3 +165,23 @@ fn a_source_silences_its_targets_while_it_fires() {
     let lines = told(&mut core, 70_000);
     assert!(lines.contains(&"mail 1+0".to_owned()), "Slow is told now: {lines:?}");
 }
+
+#[test]
+fn routes_with_the_same_matchers_all_tell_their_receivers() {
+    let text = "
+route:
+  receiver: a
+  group_wait: 0s
+  routes: [{receiver: a, continue: true}, {receiver: b, continue: true}, {receiver: c}]
+receivers:
+  - {name: a, webhook_configs: [{url: 'http://127.0.0.1:9/'}]}
+  - {name: b, webhook_configs: [{url: 'http://127.0.0.1:9/'}]}
+  - {name: c, webhook_configs: [{url: 'http://127.0.0.1:9/'}]}
+";
+    let config = RoutingConfig::parse("r", text, Path::new("."), &Overrides::default()).expect("config");
+    let mut core = Core::restore(Arc::new(config), vec![], vec![]);
+    accept(&mut core, 0, &[alert("Down", "a", None)]);
+    let mut receivers: Vec<String> = core.due(0).into_iter().map(|job| job.receiver).collect();
+    receivers.sort();
+    assert_eq!(receivers, ["a", "b", "c"]);
+}
