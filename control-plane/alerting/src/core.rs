@@ -151,14 +151,20 @@ impl Core {
     }
 
     /// What handing over these alerts changes; nothing is changed yet. An alert that says the same again changes
-    /// nothing; an end of something never heard of is nothing to tell.
+    /// nothing.
     pub fn changes(&self, now: Timestamp, alerts: &[Alert]) -> Changes {
         let mut changes = Changes::default();
         for alert in alerts {
             let known = self.inbox.get(&alert.labels);
             let over = alert.is_resolved_at(now);
             let entry = match known {
-                None if over => continue,
+                // Over before it was heard of: it fired, and a crash came before it could be handed over.
+                None if over => {
+                    if alert.ends_at.is_none_or(|end| end <= alert.starts_at) {
+                        continue;
+                    }
+                    InboxAlert { alert: alert.clone(), received_at: alert.starts_at, updated_at: now }
+                }
                 None => InboxAlert { alert: alert.clone(), received_at: now, updated_at: now },
                 Some(before) => {
                     let was_over = before.alert.is_resolved_at(now);
@@ -256,8 +262,10 @@ impl Core {
         let last = self.sent.get(&(key.to_owned(), integration.name.clone()));
         let attempts = group.attempts.get(&integration.name);
         // An alert that fired past its group's wait had to be told, even if it is over by now.
+        // What counts is when it began to fire: a crash may have come between that and its being taken over.
         let owed = |e: &&InboxAlert| {
-            e.alert.ends_at.is_some_and(|end| end.saturating_sub(e.received_at) > ms(group.wait))
+            let since = e.received_at.min(e.alert.starts_at);
+            e.alert.ends_at.is_some_and(|end| end.saturating_sub(since) > ms(group.wait))
         };
         let needed = match last {
             None => !firing.is_empty() || over.iter().any(owed),

@@ -185,3 +185,20 @@ receivers:
     receivers.sort();
     assert_eq!(receivers, ["a", "b", "c"]);
 }
+
+#[test]
+fn what_fired_before_a_crash_and_ended_during_it_is_told() {
+    // The rule's state was on disk, the process died before it was handed over, and by now it is over.
+    let mut core = core();
+    accept(&mut core, 100_000, &[alert("Down", "a", Some(100_000))]);
+    assert_eq!(told(&mut core, 100_000), ["mail 0+1", "hook 0+1"]);
+    assert_eq!(core.sweep(100_000).len(), 1);
+    // The same hand-over again: a second crash came before it was recorded that the first was taken.
+    accept(&mut core, 101_000, &[alert("Down", "a", Some(100_000))]);
+    assert!(told(&mut core, 160_000).is_empty());
+    // What never outlasted its group's wait is nothing to tell.
+    accept(&mut core, 200_000, &[alert("Blip", "a", Some(9_000))]);
+    assert!(told(&mut core, 260_000).is_empty());
+    core.sweep(260_000);
+    assert_eq!(core.inbox().count(), 0);
+}
