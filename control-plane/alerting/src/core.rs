@@ -96,8 +96,8 @@ fn ms(duration: Duration) -> i64 {
 }
 
 impl Core {
-    /// Starts from what is on disk. Groups that were told before are due at their next interval, others
-    /// `group_wait` after their first alert came, which may be long ago.
+    /// Starts from what is on disk. Groups whose integrations were all told before are due at their next interval,
+    /// others `group_wait` after their first alert came, which may be long ago.
     pub fn restore(config: Arc<RoutingConfig>, inbox: Vec<InboxAlert>, sent: Vec<Sent>) -> Self {
         let mut core = Core {
             config,
@@ -110,11 +110,17 @@ impl Core {
         core
     }
 
-    /// Follows a new configuration: groups are made anew, the log stays.
+    /// Follows a new configuration: groups are made anew; the log stays, and so do attempts, or a message that is
+    /// under way would be sent a second time.
     pub fn reload(&mut self, config: Arc<RoutingConfig>) {
         self.config = config;
-        self.groups.clear();
+        let old = std::mem::take(&mut self.groups);
         self.regroup();
+        for (key, before) in old {
+            if let Some(group) = self.groups.get_mut(&key).filter(|g| g.receiver == before.receiver) {
+                group.attempts = before.attempts;
+            }
+        }
     }
 
     fn regroup(&mut self) {
@@ -124,8 +130,14 @@ impl Core {
             self.join_groups(&entry);
         }
         for (key, group) in &mut self.groups {
-            let last = self.sent.range((key.clone(), String::new())..).take_while(|((k, _), _)| k == key);
-            if let Some(sent_at) = last.map(|(_, s)| s.sent_at).max() {
+            let integrations =
+                self.config.receivers.get(&group.receiver).map_or(&[][..], |r| &r.integrations);
+            let told: Option<Vec<Timestamp>> = integrations
+                .iter()
+                .map(|i| self.sent.get(&(key.clone(), i.name.clone())).map(|s| s.sent_at))
+                .collect();
+            // Whoever was never told does not wait an interval because another was.
+            if let Some(sent_at) = told.and_then(|times| times.into_iter().max()) {
                 group.due = group.due.max(sent_at.saturating_add(ms(group.interval)));
             }
         }

@@ -151,7 +151,7 @@ fn a_restart_neither_repeats_nor_loses() {
     // The process dies here: the mail is in the log, the webhook is not.
     let inbox: Vec<_> = before.inbox().cloned().collect();
     let mut after = Core::restore(Arc::clone(&before.config), inbox, vec![mail.record.clone()]);
-    let jobs = after.due(70_000);
+    let jobs = after.due(11_000);
     assert_eq!(jobs.iter().map(|j| &j.integration.name).collect::<Vec<_>>(), [&hook.integration.name]);
     assert_eq!(jobs[0].delivery_key, hook.delivery_key, "the same key as before the crash");
 }
@@ -201,4 +201,18 @@ fn what_fired_before_a_crash_and_ended_during_it_is_told() {
     assert!(told(&mut core, 260_000).is_empty());
     core.sweep(260_000);
     assert_eq!(core.inbox().count(), 0);
+}
+
+#[test]
+fn a_reload_repeats_no_message_that_is_under_way_and_keeps_its_backoff() {
+    let mut core = core();
+    accept(&mut core, 0, &[alert("Down", "a", None)]);
+    let jobs = core.due(10_000);
+    assert_eq!(jobs.len(), 2);
+    assert_eq!(core.failed(&jobs[0], 10_000, "refused"), 11_000);
+    core.reload(Arc::clone(&core.config));
+    assert!(core.due(10_500).is_empty(), "one is under way, the other waits");
+    core.delivered(&jobs[1]);
+    let again: Vec<String> = core.due(11_000).into_iter().map(|j| j.integration.name).collect();
+    assert_eq!(again, [jobs[0].integration.name.clone()]);
 }
