@@ -66,9 +66,13 @@ pub struct GroupState {
 }
 
 impl GroupState {
-    /// A group whose alerts begin with `stored`, by the rule they belong to.
-    pub fn new(config: Arc<GroupConfig>, mut stored: impl FnMut(&str) -> Alerts) -> Self {
-        let mut ordinals: BTreeMap<String, usize> = BTreeMap::new();
+    /// A group whose alerts begin with `stored`, by the rule they belong to. `ordinals` counts rules that look
+    /// the same, over all groups of all files: two files may have a group of one name.
+    pub fn new(
+        config: Arc<GroupConfig>,
+        ordinals: &mut BTreeMap<String, usize>,
+        mut stored: impl FnMut(&str) -> Alerts,
+    ) -> Self {
         let rules = config
             .rules
             .iter()

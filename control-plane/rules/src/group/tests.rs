@@ -7,7 +7,7 @@ use promql::memory::MemoryStore;
 
 fn group(text: &str) -> GroupState {
     let file = RuleFile::parse("r", text).unwrap_or_else(|e| panic!("{e}"));
-    GroupState::new(Arc::new(file.groups[0].clone()), |_| Alerts::default())
+    GroupState::new(Arc::new(file.groups[0].clone()), &mut BTreeMap::new(), |_| Alerts::default())
 }
 
 fn put(store: &MemoryStore, labels: &[(&str, &str)], at: i64, v: f64) {

@@ -106,6 +106,21 @@ async fn a_reload_is_all_or_nothing_and_says_how_it_went() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_reload_whose_caller_goes_away_is_finished() {
+    let home = Home::new();
+    let (vigie, tasks) = home.start().await;
+    home.write(
+        "alerts/rules/a.yaml",
+        "groups: [{name: g, interval: 1s, rules: [{record: fresh, expr: vector(2)}]}]",
+    );
+    let asked = (reload_handle(&tasks.group(), &vigie.rooms, &vigie.options).0)();
+    drop(asked);
+    until(&vigie, "fresh", "2").await;
+    assert_eq!(rule_names(&vigie).await, ["fresh"]);
+    vigie.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_second_start_goes_on_where_the_first_one_was() {
     let home = Home::new();
     let (vigie, tasks) = home.start().await;
