@@ -63,6 +63,8 @@ pub struct GroupState {
     pub config: Arc<GroupConfig>,
     pub rules: Vec<RuleState>,
     refs: BTreeMap<Labels, SeriesRef>,
+    /// Set while the disk has not taken a change: then everything is saved anew with the next one.
+    pub unsaved: Option<Vec<(String, Labels)>>,
 }
 
 impl GroupState {
@@ -95,7 +97,7 @@ impl GroupState {
                 }
             })
             .collect();
-        GroupState { config, rules, refs: BTreeMap::new() }
+        GroupState { config, rules, refs: BTreeMap::new(), unsaved: None }
     }
 
     /// Evaluates every rule at `at`. What must be saved comes back; errors stay with their rules.
@@ -122,6 +124,17 @@ impl GroupState {
                 }
             }
         }
+        changes
+    }
+
+    /// What must be saved after changes that the disk did not take: every alert as it stands, and what is to be
+    /// forgotten of those that have not come back.
+    pub fn with_unsaved(&self, mut changes: Changes) -> Changes {
+        let Some(forget) = &self.unsaved else { return changes };
+        changes.put = self.rules.iter().flat_map(|r| r.alerts.all.values().cloned()).collect();
+        changes.forget.extend(forget.iter().cloned());
+        let back: BTreeSet<(&str, &Labels)> = changes.put.iter().map(|a| (&*a.rule, &a.labels)).collect();
+        changes.forget.retain(|(rule, labels)| !back.contains(&(&**rule, labels)));
         changes
     }
 

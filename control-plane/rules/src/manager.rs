@@ -259,11 +259,16 @@ impl Rules {
             may_end: self.settled.load(Ordering::Relaxed),
         };
         let changes: Changes = group.evaluate(at, world, &|| clock.elapsed());
-        // A page must go out even where the disk is full; what is not saved is saved at the next change.
+        let changes = group.with_unsaved(changes);
+        // A page must go out even where the disk is full; what is not saved is saved by the next evaluation, or
+        // an alert that alerting knows would have no rule after a restart and never end.
         let saved = if changes.put.is_empty() && changes.forget.is_empty() {
             Ok(())
         } else {
-            self.deps.state.save_alerts(changes.put, changes.forget).wait()
+            let forget = changes.forget.clone();
+            let saved = self.deps.state.save_alerts(changes.put, changes.forget).wait();
+            group.unsaved = saved.is_err().then_some(forget);
+            saved
         };
         let mut handed: Vec<Alert> = Vec::new();
         for rule in &group.rules {

@@ -171,6 +171,14 @@ fn the_repositorys_own_files_are_good() {
 }
 
 #[test]
+fn a_configuration_folder_that_is_not_there_is_a_mistake() {
+    let mut options = Home::new().options();
+    options.config_dir = Some("no/such/folder".into());
+    let problems = Loaded::read(&options).expect_err("refused").to_string();
+    assert!(problems.contains("no/such/folder: there is no such configuration folder"), "{problems}");
+}
+
+#[test]
 fn a_prometheus_configuration_is_taken_over_whole() {
     let home = Home::new();
     home.write(
