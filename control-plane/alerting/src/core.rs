@@ -20,6 +20,9 @@ use std::{
 const FIRST_BACKOFF_MS: i64 = 1_000;
 const LONGEST_BACKOFF_MS: i64 = 60_000;
 
+/// A first message that comes this long after it was due says that it is late.
+const LATE_MS: i64 = 60_000;
+
 /// One message to one integration.
 #[derive(Debug, Clone)]
 pub struct Job {
@@ -320,8 +323,11 @@ impl Core {
             },
             delivery_key,
             delayed_since: attempts.and_then(|a| a.failing_since).or_else(|| {
-                // Told only after it was over: it is late, whatever the reason.
-                owed_late.then(|| over.iter().map(|e| e.received_at).min()).flatten()
+                // Told only after it was over, or long after it was due (another process may have tried): it is
+                // late, whatever the reason.
+                let first = firing.iter().chain(&over).map(|e| e.received_at).min()?;
+                let due = first.saturating_add(ms(group.wait));
+                (owed_late || last.is_none() && now.saturating_sub(due) > LATE_MS).then_some(due)
             }),
             silent,
             recorded: self.recorded,

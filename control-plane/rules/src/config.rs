@@ -5,7 +5,7 @@ use kit::{
     yaml::{Document, MapReader, Node},
 };
 use model::{Labels, labels};
-use promql::ast::{Expr, ValueType};
+use promql::ast::{DurationKind, Expr, ExprKind, ValueType};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use template::Template;
 
@@ -25,6 +25,8 @@ pub struct RuleConfig {
     /// As written, for people.
     pub query: String,
     pub expr: Arc<Expr>,
+    /// How far back from its time the expression looks through ranges and subqueries, in milliseconds.
+    pub looks_back_ms: i64,
     /// Names with templates (an alert's) or plain text (a recording's).
     pub labels: Vec<(String, Arc<Template>)>,
     /// The labels as written.
@@ -183,7 +185,37 @@ fn read_rule(
     } else {
         RuleKind::Record
     };
-    Some(RuleConfig { name, kind, query, expr: Arc::new(expr), labels, label_texts, annotation_texts })
+    let looks_back_ms = looks_back_ms(&expr);
+    Some(RuleConfig {
+        name,
+        kind,
+        query,
+        expr: Arc::new(expr),
+        looks_back_ms,
+        labels,
+        label_texts,
+        annotation_texts,
+    })
+}
+
+/// The longest range of a selector and of a subquery, together: enough for any way in which they nest.
+fn looks_back_ms(expr: &Expr) -> i64 {
+    let (mut selector, mut subquery) = (0, 0);
+    expr.walk(&mut |e| match &e.kind {
+        ExprKind::Selector(s) => selector = selector.max(s.range.as_ref().map_or(0, length_ms)),
+        ExprKind::Subquery(s) => subquery = subquery.max(length_ms(&s.range)),
+        _ => {}
+    });
+    selector.saturating_add(subquery)
+}
+
+/// A range in milliseconds; five minutes for one that is computed from the query's own step.
+fn length_ms(duration: &promql::ast::Duration) -> i64 {
+    match &duration.kind {
+        #[expect(clippy::cast_possible_truncation, reason = "saturates for absurd ranges")]
+        DurationKind::Number(number) => (number.value * 1000.0) as i64,
+        _ => 300_000,
+    }
 }
 
 /// Any UTF-8 may name a metric (Prometheus 3).

@@ -26,8 +26,9 @@ pub struct World<'a> {
     pub cancel: &'a Cancel,
     pub external_url: &'a str,
     pub external_labels: &'a [(String, String)],
-    /// Whether alerts that are not found may end.
-    pub may_end: bool,
+    /// Since when the targets have been seen again after a start. Before that no alert ends; after it, an alert
+    /// ends only once its expression looks back on nothing but what has been seen since.
+    pub settled_at: Timestamp,
 }
 
 /// Why a rule gave nothing.
@@ -158,8 +159,8 @@ impl GroupState {
                 Ok(Changes::default())
             }
             RuleKind::Alert { hold, keep_firing, annotations } => {
-                let timing =
-                    Timing { hold: millis(*hold), keep_firing: millis(*keep_firing), may_end: world.may_end };
+                let may_end = at.saturating_sub(world.settled_at) >= rule.config.looks_back_ms;
+                let timing = Timing { hold: millis(*hold), keep_firing: millis(*keep_firing), may_end };
                 let found = expand(&rule.config, annotations, results, query_at, world)?;
                 let changes = self.rules[i].alerts.follow(at, found, timing);
                 let samples = alert_series(&self.rules[i]);

@@ -11,7 +11,8 @@ use kit::{
     tasks::{Schedule, Tasks},
 };
 use model::{
-    Alert, AlertSink, Append, Cancel, Labels, Matcher, SampleColumns, Select, SelectRequest, Timestamp,
+    Alert, AlertSink, Append, Cancel, CancelReason, Labels, Matcher, SampleColumns, Select, SelectRequest,
+    Timestamp,
 };
 use promql::Engine;
 use state::{
@@ -22,7 +23,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicI64, Ordering},
     },
     time::Duration,
 };
@@ -80,6 +81,9 @@ struct Running {
 
 type Shared = Arc<Running>;
 
+/// A group's evaluation may take its interval, or this where that is longer.
+const LEAST_PATIENCE: Duration = Duration::from_secs(30);
+
 /// The rules in force. Shared as an `Arc`.
 #[derive(Debug)]
 pub struct Rules {
@@ -88,8 +92,8 @@ pub struct Rules {
     /// The tasks of the groups in force; replaced by a reload.
     generation: Mutex<Option<Tasks>>,
     tasks: Tasks,
-    settled: AtomicBool,
-    cancel: Cancel,
+    /// Since when the targets have been seen; `i64::MAX` before that.
+    settled_at: AtomicI64,
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
@@ -107,8 +111,7 @@ impl Rules {
             groups: Mutex::default(),
             generation: Mutex::default(),
             tasks: tasks.clone(),
-            settled: AtomicBool::new(false),
-            cancel: Cancel::default(),
+            settled_at: AtomicI64::new(i64::MAX),
         });
         let mut stored: BTreeMap<String, Alerts> = BTreeMap::new();
         for alert in rules.deps.state.alerts()? {
@@ -145,12 +148,7 @@ impl Rules {
 
     /// The targets have been seen since the start: from now on an alert that is not found has ended.
     pub fn settle(&self) {
-        self.settled.store(true, Ordering::Relaxed);
-    }
-
-    /// Stops evaluations that are under way.
-    pub fn cancel(&self) {
-        self.cancel.cancel(model::CancelReason::Shutdown);
+        self.settled_at.fetch_min(self.deps.clock.now_ms(), Ordering::Relaxed);
     }
 
     async fn install(
@@ -228,35 +226,44 @@ impl Rules {
 
     fn run(self: &Arc<Self>, tasks: &Tasks, config: &GroupConfig, group: Shared) {
         let interval = config.interval.unwrap_or(self.deps.interval);
-        let rules = Arc::clone(self);
+        let (rules, stop) = (Arc::clone(self), tasks.stopping());
         tasks.reconciler(format!("rules {}", config.name), Schedule::Every(interval), move || {
-            let (rules, group) = (Arc::clone(&rules), Arc::clone(&group));
+            let (rules, group, stop) = (Arc::clone(&rules), Arc::clone(&group), stop.clone());
             async move {
+                let cancel = Cancel::default();
+                let (flag, clock) = (cancel.clone(), rules.deps.clock.clone());
                 // Evaluating computes, and waits for the disk: not on a thread that others wait for.
-                tokio::task::spawn_blocking(move || rules.evaluate(&group)).await?
+                let work = tokio::task::spawn_blocking(move || rules.evaluate(&group, &flag));
+                tokio::pin!(work);
+                tokio::select! {
+                    outcome = &mut work => return outcome?,
+                    () = stop.cancelled() => cancel.cancel(CancelReason::Shutdown),
+                    () = clock.sleep(interval.max(LEAST_PATIENCE)) => cancel.cancel(CancelReason::Deadline),
+                }
+                work.await?
             }
         });
     }
 
     /// One evaluation of one group: results written, changes saved, alerts handed over.
-    fn evaluate(&self, running: &Running) -> anyhow::Result<String> {
+    fn evaluate(&self, running: &Running, cancel: &Cancel) -> anyhow::Result<String> {
         let mut group = locked(&running.state);
-        let outcome = self.evaluate_group(&mut group);
+        let outcome = self.evaluate_group(&mut group, cancel);
         running.view.store(Arc::new(view(&group, self.deps.interval)));
         outcome
     }
 
-    fn evaluate_group(&self, group: &mut GroupState) -> anyhow::Result<String> {
+    fn evaluate_group(&self, group: &mut GroupState, cancel: &Cancel) -> anyhow::Result<String> {
         let at = self.deps.clock.now_ms();
         let clock = self.deps.clock.clone();
         let world = World {
             engine: &self.deps.engine,
             select: &*self.deps.select,
             append: &*self.deps.append,
-            cancel: &self.cancel,
+            cancel,
             external_url: &self.deps.external_url,
             external_labels: &[],
-            may_end: self.settled.load(Ordering::Relaxed),
+            settled_at: self.settled_at.load(Ordering::Relaxed),
         };
         let changes: Changes = group.evaluate(at, world, &|| clock.elapsed());
         let changes = group.with_unsaved(changes);

@@ -67,13 +67,39 @@ impl From<rusqlite::Error> for StateError {
     }
 }
 
-/// Runs in the writer's transaction (or is told that there is none); what it returns runs after the commit with
-/// the commit's outcome.
-type Job = Box<dyn FnOnce(Result<&Connection, StateError>) -> Done + Send>;
-type Done = Box<dyn FnOnce(Result<(), StateError>) + Send>;
+/// A change on the writer's side. It may run twice: on a full disk the whole transaction is gone and is made
+/// anew once the ballast is given up.
+trait Job: Send {
+    fn run(&mut self, connection: &Connection);
+    /// Whether it could not run for want of space.
+    fn lacked_space(&self) -> bool;
+    /// Tells whoever asked what became of it.
+    fn finish(self: Box<Self>, commit: Result<(), StateError>);
+}
+
+struct Change<T, F> {
+    change: F,
+    outcome: Result<T, StateError>,
+    tell: futures_channel::oneshot::Sender<Result<T, StateError>>,
+}
+
+impl<T: Send, F: FnMut(&Connection) -> Result<T, StateError> + Send> Job for Change<T, F> {
+    fn run(&mut self, connection: &Connection) {
+        self.outcome = in_savepoint(connection, &mut self.change);
+    }
+
+    fn lacked_space(&self) -> bool {
+        matches!(self.outcome, Err(StateError::Full))
+    }
+
+    fn finish(self: Box<Self>, commit: Result<(), StateError>) {
+        // Whoever asked may have stopped waiting.
+        let _gone = self.tell.send(commit.and(self.outcome)).is_err();
+    }
+}
 
 enum Message {
-    Change(Job),
+    Change(Box<dyn Job>),
     Stop,
 }
 
@@ -148,19 +174,13 @@ impl State {
     }
 
     /// Queues a change. The closure runs on the writer thread inside a savepoint of its own: its error undoes
-    /// it alone.
+    /// it alone. It may run again when the disk was full the first time, so it leaves what it captured as it was.
     pub(crate) fn write<T: Send + 'static>(
         &self,
-        change: impl FnOnce(&Connection) -> Result<T, StateError> + Send + 'static,
+        change: impl FnMut(&Connection) -> Result<T, StateError> + Send + 'static,
     ) -> Pending<T> {
         let (tell, told) = futures_channel::oneshot::channel();
-        let job: Job = Box::new(move |connection| {
-            let outcome = connection.and_then(|c| in_savepoint(c, change));
-            Box::new(move |commit: Result<(), StateError>| {
-                // Whoever asked may have stopped waiting.
-                let _gone = tell.send(commit.and(outcome)).is_err();
-            })
-        });
+        let job = Box::new(Change { change, outcome: Err(StateError::Closed), tell });
         // Blocks only while the queue is full; a closed writer drops the job, and `Pending` says Closed.
         match self.0.writer.try_send(Message::Change(job)) {
             Ok(()) | Err(TrySendError::Disconnected(_)) => {}
@@ -234,11 +254,15 @@ fn upgrade(connection: &mut Connection, tables: &Tables) -> Result<(), StateErro
 
 fn in_savepoint<T>(
     connection: &Connection,
-    change: impl FnOnce(&Connection) -> Result<T, StateError>,
+    change: &mut impl FnMut(&Connection) -> Result<T, StateError>,
 ) -> Result<T, StateError> {
     connection.execute_batch("SAVEPOINT change")?;
     let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| change(connection)))
         .unwrap_or_else(|_| Err(StateError::Sql("the change panicked".into())));
+    // For want of space SQLite ends the whole transaction by itself: then there is nothing to go back to.
+    if connection.is_autocommit() {
+        return outcome.and(Err(StateError::Full));
+    }
     if outcome.is_err() {
         connection.execute_batch("ROLLBACK TO change")?;
     }
@@ -260,34 +284,36 @@ fn write_loop(connection: &mut Connection, queue: &Receiver<Message>, ballast: &
             next = if jobs.len() < GROUP { queue.try_recv().ok() } else { None };
         }
         if !jobs.is_empty() {
-            commit(connection, jobs, ballast);
+            commit(connection, jobs, &mut |_| std::fs::remove_file(ballast).is_ok());
         }
     }
 }
 
-/// Runs the jobs in one transaction and tells each the outcome. A full disk gives the ballast up and commits
-/// once more; the jobs themselves run once.
-fn commit(connection: &mut Connection, jobs: Vec<Job>, ballast: &Path) {
-    let tx = match connection.transaction_with_behavior(TransactionBehavior::Immediate) {
-        Ok(tx) => tx,
-        Err(e) => {
-            let error = StateError::from(e);
-            for job in jobs {
-                job(Err(error.clone()))(Err(error.clone()));
-            }
-            return;
+/// Runs the jobs in one transaction and tells each the outcome. On a full disk `relieve` may make room; then
+/// everything is done once more.
+fn commit(
+    connection: &mut Connection,
+    mut jobs: Vec<Box<dyn Job>>,
+    relieve: &mut dyn FnMut(&Connection) -> bool,
+) {
+    let mut outcome = attempt(connection, &mut jobs);
+    if matches!(outcome, Err(StateError::Full)) && relieve(connection) {
+        outcome = attempt(connection, &mut jobs);
+    }
+    jobs.into_iter().for_each(|job| job.finish(outcome.clone()));
+}
+
+/// One try at the whole transaction.
+fn attempt(connection: &mut Connection, jobs: &mut [Box<dyn Job>]) -> Result<(), StateError> {
+    let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    for job in jobs {
+        job.run(&tx);
+        if job.lacked_space() || tx.is_autocommit() {
+            // Dropping what is left of the transaction undoes it.
+            return Err(StateError::Full);
         }
-    };
-    let done: Vec<Done> = jobs.into_iter().map(|job| job(Ok(&tx))).collect();
-    let mut outcome = tx.execute_batch("COMMIT").map_err(StateError::from);
-    if matches!(outcome, Err(StateError::Full)) && std::fs::remove_file(ballast).is_ok() {
-        outcome = tx.execute_batch("COMMIT").map_err(StateError::from);
     }
-    if outcome.is_err() && !tx.is_autocommit() {
-        let _worse = tx.execute_batch("ROLLBACK").is_err();
-    }
-    drop(tx);
-    done.into_iter().for_each(|tell| tell(outcome.clone()));
+    Ok(tx.commit()?)
 }
 
 fn fill_ballast(path: &Path) -> std::io::Result<()> {

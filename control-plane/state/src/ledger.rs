@@ -315,7 +315,7 @@ impl State {
     fn step(
         &self,
         id: &str,
-        act: impl FnOnce(&Connection, Hold) -> Result<Step, StateError> + Send + 'static,
+        mut act: impl FnMut(&Connection, Hold) -> Result<Step, StateError> + Send + 'static,
     ) -> Pending<Step> {
         let id = id.to_owned();
         self.write(move |c| match find(c, "id", &id)? {

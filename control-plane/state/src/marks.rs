@@ -23,7 +23,7 @@ impl State {
     pub fn set_mark(&self, name: &str, value: impl Into<String>) -> Pending<()> {
         let (name, value) = (name.to_owned(), value.into());
         self.write(move |c| {
-            c.execute("INSERT OR REPLACE INTO marks VALUES (?1, ?2)", (name, value))?;
+            c.execute("INSERT OR REPLACE INTO marks VALUES (?1, ?2)", (&name, &value))?;
             Ok(())
         })
     }

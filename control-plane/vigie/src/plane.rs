@@ -46,6 +46,9 @@ const QUERY_TIMEOUT: Duration = Duration::from_secs(120);
 /// Scrapes and probes under way at the same time.
 const COLLECTING: usize = 1000;
 
+/// Active series that are taken: some 9 GB of memory. A target that explodes must not take the machine.
+const MOST_SERIES: usize = 3_000_000;
+
 /// How far ahead of the wall a clock mark may be before it is taken for a mistake.
 const MARK_MARGIN_MS: i64 = 10 * 60_000;
 
@@ -265,7 +268,6 @@ impl Vigie {
                 tracing::warn!("{what} had not ended in time");
             }
         };
-        self.rooms.rules.cancel();
         say(self.web.stop(PATIENCE).await, "the web");
         say(self.rooms.collector.stop(PATIENCE).await, "collection");
         say(self.ruling.stop(PATIENCE).await, "rules");
@@ -367,7 +369,8 @@ async fn open_stores(options: &Options, clock: &Clock) -> anyhow::Result<(State,
     let (dir, retention, clock) = (options.data_dir.clone(), options.retention, clock.clone());
     tokio::task::spawn_blocking(move || {
         let begun = clock.elapsed();
-        let config = TsdbConfig { retention, ..TsdbConfig::new(dir.join("series")) };
+        let config =
+            TsdbConfig { retention, max_series: Some(MOST_SERIES), ..TsdbConfig::new(dir.join("series")) };
         // The series come first: their directory tells whether another process is here.
         let (store, report) = Tsdb::open(config, Arc::new(StdDisk))?;
         let state = State::open(&dir.join("state"))?;

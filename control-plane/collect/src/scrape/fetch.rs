@@ -12,7 +12,7 @@ pub(crate) struct Body {
 }
 
 /// No body is larger, whatever the configuration says: the memory of the process is at stake.
-const MAX_BODY: u64 = 256 << 20;
+const MAX_BODY: u64 = 64 << 20;
 
 /// The clients of all scrapes: one that follows redirects and one that does not.
 #[derive(Debug, Clone)]

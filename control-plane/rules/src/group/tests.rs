@@ -23,7 +23,7 @@ fn evaluate(group: &mut GroupState, store: &MemoryStore, at: i64) -> Changes {
         cancel: &cancel,
         external_url: "http://vigie",
         external_labels: &[],
-        may_end: true,
+        settled_at: i64::MIN,
     };
     group.evaluate(at, world, &|| Duration::ZERO)
 }
@@ -106,4 +106,37 @@ fn what_the_disk_did_not_take_is_saved_with_the_next_change() {
     let again = group.with_unsaved(changes);
     assert_eq!(again.put.len(), 2, "nothing has changed, and all is saved");
     assert_eq!(again.forget, [(key, labels("gone"))]);
+}
+
+#[test]
+fn after_a_start_an_alert_ends_only_when_its_whole_range_has_been_seen() {
+    let store = MemoryStore::new();
+    let mut group = group(
+        "groups: [{name: g, rules: [{alert: A, expr: 'max_over_time(x[10s]) > 0'}, {alert: B, expr: x > 0}]}]",
+    );
+    put(&store, &[("__name__", "x")], 1000, 1.0);
+    let phases = |group: &GroupState| {
+        let of = |r: &RuleState| r.alerts.all.values().next().map_or("none", |a| a.phase.as_str());
+        group.rules.iter().map(of).collect::<Vec<_>>()
+    };
+    evaluate(&mut group, &store, 1000);
+    let (engine, cancel) = (Engine::default(), Cancel::default());
+    let after_start = |group: &mut GroupState, at: i64| {
+        let world = World {
+            engine: &engine,
+            select: &store,
+            append: &store,
+            cancel: &cancel,
+            external_url: "",
+            external_labels: &[],
+            settled_at: 1_000_000,
+        };
+        group.evaluate(at, world, &|| Duration::ZERO);
+    };
+    after_start(&mut group, 999_999);
+    assert_eq!(phases(&group), ["firing", "firing"], "nothing has been seen yet");
+    after_start(&mut group, 1_000_000);
+    assert_eq!(phases(&group), ["firing", "resolved"], "rates need their range");
+    after_start(&mut group, 1_010_000);
+    assert_eq!(phases(&group), ["resolved", "resolved"]);
 }

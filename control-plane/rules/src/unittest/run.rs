@@ -137,7 +137,7 @@ impl<'a> Runner<'a> {
             cancel,
             external_url: &self.test.external_url,
             external_labels: &self.test.external_labels,
-            may_end: true,
+            settled_at: i64::MIN,
         }
     }
 

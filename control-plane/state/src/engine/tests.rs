@@ -63,3 +63,39 @@ fn a_file_that_is_no_database_is_refused() {
     std::fs::write(dir.path().join("state.db"), vec![7u8; 8192]).expect("write");
     assert!(matches!(State::open(dir.path()), Err(StateError::Open { .. } | StateError::Damaged(_))));
 }
+
+#[test]
+fn a_full_disk_is_relieved_once_and_nothing_is_lost_or_half_done() {
+    let dir = tempfile::tempdir().expect("dir");
+    let mut connection = Connection::open(dir.path().join("full.db")).expect("open");
+    configure(&connection).expect("configured");
+    connection.execute_batch("CREATE TABLE t (n INTEGER PRIMARY KEY, filling TEXT)").expect("table");
+    let pages = |c: &Connection, n: i64| c.pragma_update(None, "max_page_count", n).expect("limit");
+    let count =
+        |c: &Connection| c.query_row("SELECT count(*) FROM t", [], |r| r.get::<_, i64>(0)).expect("count");
+    let batch = || {
+        let (mut jobs, mut told) = (Vec::<Box<dyn Job>>::new(), Vec::new());
+        for _ in 0..20 {
+            let (tell, answer) = futures_channel::oneshot::channel();
+            let change =
+                |c: &Connection| Ok(c.execute("INSERT INTO t (filling) VALUES (?1)", ["x".repeat(3000)])?);
+            jobs.push(Box::new(Change { change, outcome: Err(StateError::Closed), tell }));
+            told.push(Pending(answer));
+        }
+        (jobs, told)
+    };
+    pages(&connection, 10);
+    let (jobs, told) = batch();
+    commit(&mut connection, jobs, &mut |_| false);
+    assert!(told.into_iter().all(|t| matches!(t.wait(), Err(StateError::Full))));
+    assert_eq!(count(&connection), 0, "nothing is half done");
+    let (jobs, told) = batch();
+    let mut relieved = 0;
+    commit(&mut connection, jobs, &mut |c| {
+        relieved += 1;
+        pages(c, 1000);
+        true
+    });
+    assert!(told.into_iter().all(|t| t.wait().is_ok()));
+    assert_eq!((count(&connection), relieved), (20, 1));
+}
