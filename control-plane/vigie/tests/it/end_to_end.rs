@@ -251,7 +251,9 @@ async fn vigie_dies_before_it_tells(p: &mut Platform) {
     let runbook = format!("{}/runbooks/service-down", p.base("vigie"));
     assert!(text.contains(&runbook), "no runbook in {text}");
     let page = p.page(&runbook).await.expect("the runbook's page");
-    assert!(page.contains("<h"), "{page}");
+    assert!(page.contains("Is it real?"), "{page}");
+    let console = p.page(&p.base("vigie")).await.expect("the console");
+    assert!(console.contains("notify does not answer"), "the console does not show it: {console}");
     let slack = p
         .receiver
         .seen("/slack")

@@ -8,6 +8,7 @@
 
 mod end_to_end;
 mod house;
+mod life;
 mod platform;
 mod process;
 mod receiver;

@@ -43,6 +43,10 @@ impl Process {
         Process { name: name.to_owned(), child, log }
     }
 
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// The process's output so far.
     pub(crate) fn log(&self) -> String {
         std::fs::read(&self.log).map(|b| String::from_utf8_lossy(&b).into_owned()).unwrap_or_default()

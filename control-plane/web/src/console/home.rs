@@ -4,6 +4,7 @@ use super::{Frame, clock, lasted, page};
 use crate::{
     Plane, Routes,
     access::{Identity, Need},
+    api::{Query, When, run_query},
 };
 use askama::Template;
 use axum::{
@@ -13,23 +14,29 @@ use axum::{
 use budget::BudgetStatus;
 use http::Method;
 use kit::http::ApiError;
-use model::Timestamp;
+use model::{Timestamp, Value};
+use promql::{InstantSample, QueryValue};
 use state::alerts::{AlertPhase, StoredAlert};
+use std::{collections::BTreeMap, time::Duration};
+
+/// The page does not wait longer for the uptimes; it shows the process's own instead.
+const UPTIME_PATIENCE: Duration = Duration::from_secs(2);
 
 pub(super) fn add(routes: &mut Routes, plane: &Plane, need: Need) {
     let own = plane.clone();
     routes.add(Method::GET, "/", need, move |Extension(who): Extension<Identity>| {
         let (plane, frame) = (own.clone(), Frame::new(&own, &who));
         async move {
+            let uptimes = uptimes(&plane).await;
             // It reads the ledger, and may be long.
-            let rendered = tokio::task::spawn_blocking(move || answer(&plane, frame)).await;
+            let rendered = tokio::task::spawn_blocking(move || answer(&plane, frame, &uptimes)).await;
             rendered.unwrap_or_else(|e| ApiError::internal(&e.into()).into_response())
         }
     });
     let own = plane.clone();
     routes.add(Method::GET, "/status", Need::Role(crate::Role::Open), move || {
         let plane = own.clone();
-        async move { page(&Status::of(&plane)) }
+        async move { page(&Status::of(&plane).await) }
     });
 }
 
@@ -121,7 +128,7 @@ struct Status {
     now: String,
 }
 
-fn answer(plane: &Plane, frame: Frame) -> Response {
+fn answer(plane: &Plane, frame: Frame, uptimes: &BTreeMap<String, f64>) -> Response {
     let now = plane.clock.now_ms();
     let groups = plane.rules.view();
     let mut firing = Vec::new();
@@ -136,7 +143,7 @@ fn answer(plane: &Plane, frame: Frame) -> Response {
             }
         }
     }
-    let services = services(plane, now);
+    let services = services(plane, now, uptimes);
     let (headline, class) = headline(firing.len(), pending.len(), &services);
     let mut troubles = troubles(plane);
     let budgets = plane.budget.status().unwrap_or_else(|e| {
@@ -211,19 +218,38 @@ fn state(up: Option<bool>) -> (&'static str, &'static str) {
     }
 }
 
-fn services(plane: &Plane, now: Timestamp) -> Vec<ServiceRow> {
+/// The share of good results of the last day by probe, from the store: it outlives the process, which the
+/// collector's own count does not.
+async fn uptimes(plane: &Plane) -> BTreeMap<String, f64> {
+    let query = Query {
+        text: "avg_over_time(probe_success[1d])",
+        when: When::At(plane.clock.now_ms()),
+        timeout: UPTIME_PATIENCE,
+        lookback: None,
+    };
+    let Ok(result) = run_query(plane, query, |result, _| result).await else { return BTreeMap::new() };
+    let QueryValue::Vector(samples) = result.value else { return BTreeMap::new() };
+    let share = |s: InstantSample| match s.value {
+        Value::Float(v) => Some((s.labels.value("probe").to_owned(), v)),
+        Value::Histogram(_) => None,
+    };
+    samples.into_iter().filter_map(share).collect()
+}
+
+fn services(plane: &Plane, now: Timestamp, uptimes: &BTreeMap<String, f64>) -> Vec<ServiceRow> {
     let mut rows: Vec<ServiceRow> = plane
         .observed
         .probes()
         .into_iter()
         .map(|p| {
             let (state, class) = state(p.up);
+            let uptime = uptimes.get(&p.name).copied().or(p.uptime);
             ServiceRow {
                 name: p.name,
                 state,
                 class,
                 since: p.since.map_or_else(String::new, |at| format!("for {}", lasted(now - at))),
-                uptime: p.uptime.map_or_else(String::new, |u| format!("{:.2} %", u * 100.0)),
+                uptime: uptime.map_or_else(String::new, |u| format!("{:.2} %", u * 100.0)),
                 latency: p
                     .latency
                     .map_or_else(String::new, |l| format!("{:.0} ms", l.as_secs_f64() * 1000.0)),
@@ -301,9 +327,9 @@ fn troubles(plane: &Plane) -> Vec<String> {
 }
 
 impl Status {
-    fn of(plane: &Plane) -> Status {
+    async fn of(plane: &Plane) -> Status {
         let now = plane.clock.now_ms();
-        let mut services = services(plane, now);
+        let mut services = services(plane, now, &uptimes(plane).await);
         // What goes to everybody tells states and nothing of the inside.
         for row in &mut services {
             row.error.clear();
