@@ -157,7 +157,7 @@ const GROWTH: [f64; FINEST + 1] = [
 
 /// Bounds within `[0.5, 1)` for each schema from 0 on, bit for bit those of Prometheus's table: every other one
 /// is the coarser schema's, those between are the one before them times [`GROWTH`]. People see them in the API.
-static FRACTIONS: [[f64; 1 << FINEST]; FINEST + 1] = fractions();
+const FRACTIONS: &[[f64; 1 << FINEST]; FINEST + 1] = &fractions();
 
 const fn fractions() -> [[f64; 1 << FINEST]; FINEST + 1] {
     let mut all = [[0.5; 1 << FINEST]; FINEST + 1];

@@ -127,7 +127,11 @@ async fn a_query_beyond_its_time_is_stopped_and_says_so() {
         for more in ["", "&timeout=1h", "&timeout=0.02"] {
             let path = if path.contains('?') { format!("{path}{more}") } else { path.to_owned() };
             let answer = vigie.get(&path).await;
-            assert_eq!(store.stopped().await, CancelReason::Deadline, "{path}");
+            assert_eq!(store.now.load(Ordering::SeqCst), 0, "{path}: nothing runs on");
+            // On a busy machine the time may be over before the read begins: then there is none to stop.
+            while let Ok(reason) = store.told.lock().await.try_recv() {
+                assert_eq!(reason, CancelReason::Deadline, "{path}");
+            }
             if path.starts_with("/graph") {
                 assert_eq!(answer.status, 200);
                 assert!(answer.text.contains("timed out"), "{}", answer.text);
