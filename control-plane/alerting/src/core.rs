@@ -96,8 +96,8 @@ fn ms(duration: Duration) -> i64 {
 }
 
 impl Core {
-    /// Starts from what is on disk. Groups that were told before are due at their next interval, others
-    /// `group_wait` after their first alert came, which may be long ago.
+    /// Starts from what is on disk. Groups whose integrations were all told before are due at their next interval,
+    /// others `group_wait` after their first alert came, which may be long ago.
     pub fn restore(config: Arc<RoutingConfig>, inbox: Vec<InboxAlert>, sent: Vec<Sent>) -> Self {
         let mut core = Core {
             config,
@@ -110,11 +110,17 @@ impl Core {
         core
     }
 
-    /// Follows a new configuration: groups are made anew, the log stays.
+    /// Follows a new configuration: groups are made anew; the log stays, and so do attempts, or a message that is
+    /// under way would be sent a second time.
     pub fn reload(&mut self, config: Arc<RoutingConfig>) {
         self.config = config;
-        self.groups.clear();
+        let old = std::mem::take(&mut self.groups);
         self.regroup();
+        for (key, before) in old {
+            if let Some(group) = self.groups.get_mut(&key).filter(|g| g.receiver == before.receiver) {
+                group.attempts = before.attempts;
+            }
+        }
     }
 
     fn regroup(&mut self) {
@@ -124,8 +130,14 @@ impl Core {
             self.join_groups(&entry);
         }
         for (key, group) in &mut self.groups {
-            let last = self.sent.range((key.clone(), String::new())..).take_while(|((k, _), _)| k == key);
-            if let Some(sent_at) = last.map(|(_, s)| s.sent_at).max() {
+            let integrations =
+                self.config.receivers.get(&group.receiver).map_or(&[][..], |r| &r.integrations);
+            let told: Option<Vec<Timestamp>> = integrations
+                .iter()
+                .map(|i| self.sent.get(&(key.clone(), i.name.clone())).map(|s| s.sent_at))
+                .collect();
+            // Whoever was never told does not wait an interval because another was.
+            if let Some(sent_at) = told.and_then(|times| times.into_iter().max()) {
                 group.due = group.due.max(sent_at.saturating_add(ms(group.interval)));
             }
         }
@@ -151,14 +163,20 @@ impl Core {
     }
 
     /// What handing over these alerts changes; nothing is changed yet. An alert that says the same again changes
-    /// nothing; an end of something never heard of is nothing to tell.
+    /// nothing.
     pub fn changes(&self, now: Timestamp, alerts: &[Alert]) -> Changes {
         let mut changes = Changes::default();
         for alert in alerts {
             let known = self.inbox.get(&alert.labels);
             let over = alert.is_resolved_at(now);
             let entry = match known {
-                None if over => continue,
+                // Over before it was heard of: it fired, and a crash came before it could be handed over.
+                None if over => {
+                    if alert.ends_at.is_none_or(|end| end <= alert.starts_at) {
+                        continue;
+                    }
+                    InboxAlert { alert: alert.clone(), received_at: alert.starts_at, updated_at: now }
+                }
                 None => InboxAlert { alert: alert.clone(), received_at: now, updated_at: now },
                 Some(before) => {
                     let was_over = before.alert.is_resolved_at(now);
@@ -256,8 +274,10 @@ impl Core {
         let last = self.sent.get(&(key.to_owned(), integration.name.clone()));
         let attempts = group.attempts.get(&integration.name);
         // An alert that fired past its group's wait had to be told, even if it is over by now.
+        // What counts is when it began to fire: a crash may have come between that and its being taken over.
         let owed = |e: &&InboxAlert| {
-            e.alert.ends_at.is_some_and(|end| end.saturating_sub(e.received_at) > ms(group.wait))
+            let since = e.received_at.min(e.alert.starts_at);
+            e.alert.ends_at.is_some_and(|end| end.saturating_sub(since) > ms(group.wait))
         };
         let needed = match last {
             None => !firing.is_empty() || over.iter().any(owed),

@@ -13,6 +13,7 @@ use std::{
     sync::Arc,
 };
 
+#[expect(clippy::print_stdout, reason = "a test that skips says so")]
 fn suite(file: &str) -> Option<Vec<Value>> {
     #[expect(clippy::disallowed_methods, reason = "a test finds its data")]
     let (given, required) = (std::env::var_os("SUITES_DIR"), std::env::var_os("SUITES_REQUIRED"));

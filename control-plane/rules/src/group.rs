@@ -63,12 +63,18 @@ pub struct GroupState {
     pub config: Arc<GroupConfig>,
     pub rules: Vec<RuleState>,
     refs: BTreeMap<Labels, SeriesRef>,
+    /// Set while the disk has not taken a change: then everything is saved anew with the next one.
+    pub unsaved: Option<Vec<(String, Labels)>>,
 }
 
 impl GroupState {
-    /// A group whose alerts begin with `stored`, by the rule they belong to.
-    pub fn new(config: Arc<GroupConfig>, mut stored: impl FnMut(&str) -> Alerts) -> Self {
-        let mut ordinals: BTreeMap<String, usize> = BTreeMap::new();
+    /// A group whose alerts begin with `stored`, by the rule they belong to. `ordinals` counts rules that look
+    /// the same, over all groups of all files: two files may have a group of one name.
+    pub fn new(
+        config: Arc<GroupConfig>,
+        ordinals: &mut BTreeMap<String, usize>,
+        mut stored: impl FnMut(&str) -> Alerts,
+    ) -> Self {
         let rules = config
             .rules
             .iter()
@@ -91,7 +97,7 @@ impl GroupState {
                 }
             })
             .collect();
-        GroupState { config, rules, refs: BTreeMap::new() }
+        GroupState { config, rules, refs: BTreeMap::new(), unsaved: None }
     }
 
     /// Evaluates every rule at `at`. What must be saved comes back; errors stay with their rules.
@@ -118,6 +124,17 @@ impl GroupState {
                 }
             }
         }
+        changes
+    }
+
+    /// What must be saved after changes that the disk did not take: every alert as it stands, and what is to be
+    /// forgotten of those that have not come back.
+    pub fn with_unsaved(&self, mut changes: Changes) -> Changes {
+        let Some(forget) = &self.unsaved else { return changes };
+        changes.put = self.rules.iter().flat_map(|r| r.alerts.all.values().cloned()).collect();
+        changes.forget.extend(forget.iter().cloned());
+        let back: BTreeSet<(&str, &Labels)> = changes.put.iter().map(|a| (&*a.rule, &a.labels)).collect();
+        changes.forget.retain(|(rule, labels)| !back.contains(&(&**rule, labels)));
         changes
     }
 

@@ -116,16 +116,18 @@ impl Rules {
             alerts.rule.clone_from(&alert.rule);
             alerts.all.insert(alert.labels.clone(), alert);
         }
-        rules.discount_downtime(&mut stored);
-        rules.install(files, stored, Vec::new()).await?;
+        let discounted = rules.discount_downtime(&mut stored);
+        if let Err(e) = rules.deps.state.save_alerts(discounted, Vec::new()).await {
+            tracing::error!(error = %e, "the time that Vigie was down could not be recorded");
+        }
+        rules.install(files, stored, Vec::new()).await;
         Ok(rules)
     }
 
     /// Follows new rule files. Groups that stay keep their alerts; alerts of rules that go are ended.
     ///
-    /// # Errors
-    /// When the state cannot be written.
-    pub async fn reload(self: &Arc<Self>, files: &[RuleFile]) -> anyhow::Result<()> {
+    /// It cannot fail: what the disk does not take is told all the same, and ended once more by the next start.
+    pub async fn reload(self: &Arc<Self>, files: &[RuleFile]) {
         let generation = locked(&self.generation).take();
         if let Some(generation) = generation {
             generation.stop(Duration::from_secs(30)).await;
@@ -138,7 +140,7 @@ impl Rules {
                 stored.insert(alerts.rule.clone(), alerts);
             }
         }
-        self.install(files, stored, old).await
+        self.install(files, stored, old).await;
     }
 
     /// The targets have been seen since the start: from now on an alert that is not found has ended.
@@ -156,12 +158,13 @@ impl Rules {
         files: &[RuleFile],
         mut stored: BTreeMap<String, Alerts>,
         old: Vec<Shared>,
-    ) -> anyhow::Result<()> {
+    ) {
         let generation = self.tasks.group();
-        let mut groups = Vec::new();
+        let (mut groups, mut ordinals) = (Vec::new(), BTreeMap::new());
         for config in files.iter().flat_map(|f| &f.groups) {
-            let state =
-                GroupState::new(Arc::new(config.clone()), |key| stored.remove(key).unwrap_or_default());
+            let state = GroupState::new(Arc::new(config.clone()), &mut ordinals, |key| {
+                stored.remove(key).unwrap_or_default()
+            });
             let view = ArcSwap::from_pointee(view(&state, self.deps.interval));
             groups.push((config.clone(), Arc::new(Running { state: Mutex::new(state), view })));
         }
@@ -174,33 +177,42 @@ impl Rules {
                 tracing::warn!(error = %e, "the series of a rule group that is no more could not be ended");
             }
         }
-        self.end_orphans(stored).await?;
+        self.end_orphans(stored).await;
         *locked(&self.groups) = groups.iter().map(|(_, g)| Arc::clone(g)).collect();
         for (config, group) in groups {
             self.run(&generation, &config, group);
         }
         *locked(&self.generation) = Some(generation);
-        Ok(())
     }
 
-    /// Alerts whose rule is no more end, and whoever was told of them is told that.
-    async fn end_orphans(&self, stored: BTreeMap<String, Alerts>) -> anyhow::Result<()> {
+    /// Alerts whose rule is no more end, and whoever was told of them is told that. Where that cannot be recorded
+    /// they are not forgotten, so that the next start ends them again: the rules that stay must run on.
+    async fn end_orphans(&self, stored: BTreeMap<String, Alerts>) {
         let now = self.deps.clock.now_ms();
         for (rule, mut alerts) in stored {
             alerts.end_all(now);
             let over = alerts.to_hand_over("");
             let sink = Arc::clone(&self.deps.sink);
-            tokio::task::spawn_blocking(move || sink.accept(now, &over)).await??;
-            let forget = alerts.all.keys().map(|l| (rule.clone(), l.clone())).collect();
-            self.deps.state.save_alerts(Vec::new(), forget).await?;
+            let taken = tokio::task::spawn_blocking(move || sink.accept(now, &over)).await;
+            let outcome = match taken.map_err(anyhow::Error::from).and_then(|t| Ok(t?)) {
+                Ok(()) => {
+                    let forget = alerts.all.keys().map(|l| (rule.clone(), l.clone())).collect();
+                    self.deps.state.save_alerts(Vec::new(), forget).await.map_err(anyhow::Error::from)
+                }
+                Err(e) => Err(e),
+            };
+            if let Err(e) = outcome {
+                tracing::error!(rule, error = %format!("{e:#}"), "the end of a rule's alerts could not be recorded");
+            }
         }
-        Ok(())
     }
 
     /// Time during which Vigie was down does not count towards `for`: pending alerts begin later by as much as
-    /// no sample confirms. The last sample of `ALERTS_FOR_STATE` tells when a rule was last evaluated.
-    fn discount_downtime(&self, stored: &mut BTreeMap<String, Alerts>) {
+    /// no sample confirms. The last sample of `ALERTS_FOR_STATE` tells when a rule was last evaluated. Returns
+    /// what must be on disk, lest the next start count this downtime after all.
+    fn discount_downtime(&self, stored: &mut BTreeMap<String, Alerts>) -> Vec<StoredAlert> {
         let now = self.deps.clock.now_ms();
+        let mut changed = Vec::new();
         let pending = stored.values_mut().flat_map(|a| a.all.values_mut());
         for alert in pending.filter(|a| a.phase == AlertPhase::Pending) {
             let named = alert.labels.with(model::labels::METRIC_NAME, "ALERTS_FOR_STATE");
@@ -209,7 +221,9 @@ impl Rules {
             let seen =
                 last_sample(&*self.deps.select, &matchers, alert.active_at, now).unwrap_or(alert.active_at);
             alert.active_at += (now - seen).max(0);
+            changed.push(alert.clone());
         }
+        changed
     }
 
     fn run(self: &Arc<Self>, tasks: &Tasks, config: &GroupConfig, group: Shared) {
@@ -245,11 +259,16 @@ impl Rules {
             may_end: self.settled.load(Ordering::Relaxed),
         };
         let changes: Changes = group.evaluate(at, world, &|| clock.elapsed());
-        // A page must go out even where the disk is full; what is not saved is saved at the next change.
+        let changes = group.with_unsaved(changes);
+        // A page must go out even where the disk is full; what is not saved is saved by the next evaluation, or
+        // an alert that alerting knows would have no rule after a restart and never end.
         let saved = if changes.put.is_empty() && changes.forget.is_empty() {
             Ok(())
         } else {
-            self.deps.state.save_alerts(changes.put, changes.forget).wait()
+            let forget = changes.forget.clone();
+            let saved = self.deps.state.save_alerts(changes.put, changes.forget).wait();
+            group.unsaved = saved.is_err().then_some(forget);
+            saved
         };
         let mut handed: Vec<Alert> = Vec::new();
         for rule in &group.rules {

@@ -392,7 +392,7 @@ fn reserve(c: &Connection, r: &HoldRequest) -> Result<Granted, StateError> {
     }
     let mut charges = r.charges.clone();
     for charge in &mut charges {
-        never_move_back(c, charge)?;
+        never_move_back(c, charge, r.now)?;
         let committed = open_balance(c, charge)?;
         if let Some(limit) = charge.limit
             && committed.checked_add(r.amount.0).is_none_or(|after| after > limit.0)
@@ -421,8 +421,9 @@ fn reserve(c: &Connection, r: &HoldRequest) -> Result<Granted, StateError> {
     Ok(Granted::Yes { id: r.id.clone(), amount: r.amount, expires_at: r.expires_at })
 }
 
-/// A period once used is never left backwards, whatever the caller's clock says.
-fn never_move_back(c: &Connection, charge: &mut Charge) -> Result<(), StateError> {
+/// A period once used is never left backwards, whatever the caller's clock says. One that is over is left even for
+/// a period that began before it: a budget that was by the day and is by the month now.
+fn never_move_back(c: &Connection, charge: &mut Charge, now: Timestamp) -> Result<(), StateError> {
     let newest: Option<(i64, i64)> = c
         .prepare_cached(
             "SELECT period_start, period_end FROM balances WHERE budget = ?1 AND scope = ?2
@@ -432,6 +433,7 @@ fn never_move_back(c: &Connection, charge: &mut Charge) -> Result<(), StateError
         .optional()?;
     if let Some((start, end)) = newest
         && start > charge.period_start
+        && end > now
     {
         (charge.period_start, charge.period_end) = (start, end);
     }

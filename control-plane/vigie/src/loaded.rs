@@ -4,7 +4,10 @@ use crate::{options::Options, prometheus_config};
 use alerting::RoutingConfig;
 use budget::BudgetConfig;
 use collect::{CollectConfig, CollectFiles, File, ProbeDefaults};
-use kit::{files, problem::Problems};
+use kit::{
+    files,
+    problem::{Problem, Problems},
+};
 use rules::RuleFile;
 use std::{
     path::{Path, PathBuf},
@@ -40,6 +43,11 @@ impl Loaded {
     pub fn read(options: &Options) -> Result<Loaded, Problems> {
         let mut problems = Problems::default();
         let mut names = Vec::new();
+        // An absent file means none of its kind; an absent folder means a typing mistake, and would end every alert.
+        if let Some(dir) = options.config_dir.as_ref().filter(|dir| !dir.is_dir()) {
+            problems
+                .push(Problem::unplaced(dir.display().to_string(), "there is no such configuration folder"));
+        }
         let folder = |part: &str| options.config_dir.as_ref().map(|dir| dir.join(part));
         let mut text_of = |path: Option<PathBuf>, must_exist: bool, problems: &mut Problems| {
             let path = path.filter(|p| must_exist || p.exists())?;

@@ -224,7 +224,7 @@ impl Vigie {
             state: state.clone(),
             clock,
             tasks: tasks.clone(),
-            reload: reload_handle(&rooms, &options),
+            reload: reload_handle(&tasks.group(), &rooms, &options),
             version: VERSION,
             external_url,
             config_dir: options.config_dir.clone().unwrap_or_else(|| ".".into()),
@@ -303,9 +303,8 @@ impl Rooms {
 
     async fn reload_alone(&self, options: &Options) -> Result<(), String> {
         let loaded = Loaded::read(options).map_err(|problems: Problems| problems.to_string())?;
-        // From here on nothing depends on what files say. Rules come first: theirs is the only step that can
-        // still fail (their state is on disk), and nothing else has changed by then.
-        self.rules.reload(&loaded.rules).await.map_err(|e| format!("{e:#}"))?;
+        // From here on nothing can fail.
+        self.rules.reload(&loaded.rules).await;
         self.alerting.reload(loaded.routing);
         self.budget.reload(loaded.budgets);
         self.collector.reload(loaded.collect);
@@ -317,11 +316,20 @@ impl Rooms {
     }
 }
 
-fn reload_handle(rooms: &Arc<Rooms>, options: &Arc<Options>) -> Reload {
-    let (rooms, options) = (Arc::clone(rooms), Arc::clone(options));
+/// A reload that has begun goes on to its end in a task of its own: a client that hangs up drops the future that
+/// waits for it, and half a reload would leave no rules running.
+fn reload_handle(tasks: &Tasks, rooms: &Arc<Rooms>, options: &Arc<Options>) -> Reload {
+    let (tasks, rooms, options) = (tasks.clone(), Arc::clone(rooms), Arc::clone(options));
     Reload(Arc::new(move || {
         let (rooms, options) = (Arc::clone(&rooms), Arc::clone(&options));
-        Box::pin(async move { rooms.reload(&options).await })
+        let (tell, told) = tokio::sync::oneshot::channel();
+        tasks.spawn("reload", async move {
+            // Whoever asked may have gone; the log and a metric say how it went.
+            let _gone = tell.send(rooms.reload(&options).await).is_err();
+        });
+        Box::pin(
+            async move { told.await.unwrap_or_else(|_| Err("the reload panicked; the log has it".into())) },
+        )
     }))
 }
 

@@ -11,6 +11,8 @@ async function refresh() {
   if (busy()) return;
   try {
     const answer = await fetch(location.href, { headers: { accept: "text/html" }, signal: AbortSignal.timeout(4000) });
+    // The session has ended: the whole page goes to the door.
+    if (answer.redirected) return location.reload();
     if (!answer.ok) throw new Error(answer.status);
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
     const fresh = page.querySelector("main");

@@ -1,8 +1,9 @@
 //! Who may do what.
 //!
 //! On loopback without a tokens file everything is open, but only to requests whose `Host` is loopback too, so
-//! that no web page can reach in through a name of its own. Otherwise a bearer token or a console session
-//! carries a [`Role`]; services present `SERVICE_AUTH_TOKEN`.
+//! that no web page can reach in through a name of its own. Beyond loopback without tokens, which has to be asked
+//! for in as many words, everything is open to everybody. Otherwise a bearer token or a console session carries
+//! a [`Role`]; services present `SERVICE_AUTH_TOKEN`.
 
 use kit::{
     http::{ApiError, ServiceAuth},
@@ -62,6 +63,13 @@ pub struct Identity {
     pub role: Role,
 }
 
+impl Identity {
+    /// Somebody of whom nothing is known.
+    pub(crate) fn nobody() -> Identity {
+        Identity { name: "anyone".to_owned(), role: Role::Open }
+    }
+}
+
 /// A token of the tokens file.
 #[derive(Debug, Clone)]
 struct Token {
@@ -74,7 +82,7 @@ struct Token {
 pub const SESSION_COOKIE: &str = "vigie_session";
 
 /// How long a console session lasts.
-const SESSION_MS: i64 = 12 * 3600 * 1000;
+pub(crate) const SESSION_SECONDS: i64 = 12 * 3600;
 
 /// Sessions at the same time; the oldest goes first.
 const MOST_SESSIONS: usize = 1000;
@@ -85,11 +93,21 @@ struct Session {
     until: i64,
 }
 
+/// To whom everything is open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Openness {
+    /// To nobody: there is a tokens file.
+    Closed,
+    /// To whoever asks this machine by its own name: Vigie listens on loopback.
+    Local,
+    /// To everybody who reaches it: somebody said so.
+    Everybody,
+}
+
 /// The rules of access.
 #[derive(Debug)]
 pub struct Access {
-    /// Everything is open: Vigie listens on loopback and has no tokens file.
-    open: bool,
+    open: Openness,
     tokens: Vec<Token>,
     services: ServiceAuth,
     sessions: Mutex<BTreeMap<String, Session>>,
@@ -119,8 +137,13 @@ impl Access {
         if !loopback && tokens.is_none() && !insecure {
             return Err(Exposed { address });
         }
+        let open = match (&tokens, loopback) {
+            (Some(_), _) => Openness::Closed,
+            (None, true) => Openness::Local,
+            (None, false) => Openness::Everybody,
+        };
         Ok(Access {
-            open: tokens.is_none(),
+            open,
             tokens: tokens.map(|t| t.0).unwrap_or_default(),
             services: ServiceAuth::new(service_token),
             sessions: Mutex::default(),
@@ -128,24 +151,29 @@ impl Access {
     }
 
     pub fn is_open(&self) -> bool {
-        self.open
+        self.open != Openness::Closed
     }
 
     /// Lets a request in, or says why not.
     ///
     /// # Errors
-    /// 401 without credentials, 403 with too weak ones, 421 for a strange `Host` where access is open.
-    pub fn check(&self, need: Need, headers: &http::HeaderMap, now: i64) -> Result<Identity, ApiError> {
-        let anyone = Identity { name: "anyone".to_owned(), role: Role::Open };
+    /// 401 without credentials, 403 with too weak ones, 421 for a strange host where access is open to this
+    /// machine only.
+    pub fn check(
+        &self,
+        need: Need,
+        uri: &http::Uri,
+        headers: &http::HeaderMap,
+        now: i64,
+    ) -> Result<Identity, ApiError> {
+        let anyone = Identity::nobody();
         if need == Need::Role(Role::Open) {
             return Ok(anyone);
         }
-        if self.open {
-            return if local_host(headers) {
-                Ok(Identity { role: Role::Admin, ..anyone })
-            } else {
-                Err(strange_host())
-            };
+        match self.open {
+            Openness::Local if !asks_this_machine(uri, headers) => return Err(strange_host()),
+            Openness::Local | Openness::Everybody => return Ok(Identity { role: Role::Admin, ..anyone }),
+            Openness::Closed => {}
         }
         let Some(identity) = self.identify(headers, now) else {
             if need == Need::Service {
@@ -177,7 +205,8 @@ impl Access {
         )))
     }
 
-    fn identify(&self, headers: &http::HeaderMap, now: i64) -> Option<Identity> {
+    /// The person whose token or session a request carries.
+    pub(crate) fn identify(&self, headers: &http::HeaderMap, now: i64) -> Option<Identity> {
         if let Some(given) = ServiceAuth::bearer(headers) {
             return self.by_token(given);
         }
@@ -197,8 +226,8 @@ impl Access {
         found
     }
 
-    /// Opens a session for whoever has this token. Returns the cookie's value.
-    pub fn log_in(&self, token: &str, now: i64) -> Option<String> {
+    /// Opens a session for whoever has this token. Returns the cookie's value, and who it is.
+    pub fn log_in(&self, token: &str, now: i64) -> Option<(String, Identity)> {
         let identity = self.by_token(token)?;
         let id = format!("{}{}", uuid::Uuid::new_v4().simple(), uuid::Uuid::new_v4().simple());
         let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
@@ -207,14 +236,16 @@ impl Access {
             let oldest = sessions.iter().min_by_key(|(_, s)| s.until).map(|(id, _)| id.clone());
             oldest.and_then(|id| sessions.remove(&id));
         }
-        sessions.insert(id.clone(), Session { identity, until: now + SESSION_MS });
-        Some(id)
+        sessions
+            .insert(id.clone(), Session { identity: identity.clone(), until: now + SESSION_SECONDS * 1000 });
+        Some((id, identity))
     }
 
-    pub fn log_out(&self, headers: &http::HeaderMap) {
-        if let Some(id) = session_id(headers) {
-            self.sessions.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
-        }
+    /// Ends the session that a request carries. Returns whose it was.
+    pub fn log_out(&self, headers: &http::HeaderMap) -> Option<Identity> {
+        let id = session_id(headers)?;
+        let ended = self.sessions.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        ended.map(|session| session.identity)
     }
 }
 
@@ -230,14 +261,21 @@ fn session_id(headers: &http::HeaderMap) -> Option<String> {
         })
 }
 
-/// Whether the request was made to this machine by its own name.
-fn local_host(headers: &http::HeaderMap) -> bool {
-    let Some(host) = headers.get(http::header::HOST).and_then(|v| v.to_str().ok()) else { return true };
-    let name = match host.strip_prefix('[') {
-        Some(rest) => rest.split(']').next().unwrap_or(""),
+/// Whether the request was made to this machine by its own name. Without any name it comes from no browser.
+fn asks_this_machine(uri: &http::Uri, headers: &http::HeaderMap) -> bool {
+    let named = headers.get(http::header::HOST).map(|host| host.to_str().unwrap_or(""));
+    // HTTP/2 has the name in the address. Where both are given, both must be fine.
+    [named, uri.authority().map(http::uri::Authority::as_str)].into_iter().flatten().all(is_local)
+}
+
+fn is_local(host: &str) -> bool {
+    let name = match host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((name, port)) if port.is_empty() || port.starts_with(':') => name,
+        Some(_) => return false,
         None => host.rsplit_once(':').map_or(host, |(name, _)| name),
     };
-    name == "localhost" || name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback() || ip.is_unspecified())
+    name.eq_ignore_ascii_case("localhost")
+        || name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback() || ip.is_unspecified())
 }
 
 fn strange_host() -> ApiError {

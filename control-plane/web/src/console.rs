@@ -5,7 +5,10 @@ mod graph;
 mod home;
 mod pages;
 
-use crate::{Plane, Routes, access::Need, access::Role};
+use crate::{
+    Plane, Routes,
+    access::{Identity, Need, Role},
+};
 use axum::response::{Html, IntoResponse, Response};
 use http::{Method, header};
 use kit::http::ApiError;
@@ -30,6 +33,20 @@ pub(crate) fn add(routes: &mut Routes, plane: &Plane) {
 
 fn asset(kind: &'static str, text: &'static str) -> Response {
     ([(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, "no-cache")], text).into_response()
+}
+
+/// What stands around the pages of people who may read.
+struct Frame {
+    version: &'static str,
+    /// Who can log out; empty where nobody logged in.
+    user: String,
+}
+
+impl Frame {
+    fn new(plane: &Plane, who: &Identity) -> Frame {
+        let user = if *who.name == *Identity::nobody().name { String::new() } else { who.name.clone() };
+        Frame { version: plane.version, user }
+    }
 }
 
 /// A page, never kept by caches: it shows now.

@@ -103,9 +103,9 @@ pub struct Plane {
     pub query_timeout: Duration,
 }
 
-/// All routes of Vigie, with their roles enforced. Health and metrics are the kit's.
+/// All routes of Vigie but health and metrics, with their roles enforced.
 pub fn routes(plane: &Plane, access: Access) -> Routes {
-    let mut routes = Routes::new(Arc::new(access));
+    let mut routes = Routes::new(Arc::new(access), plane.clock.clone());
     api::add(&mut routes, plane);
     plane::add(&mut routes, plane);
     console::add(&mut routes, plane);

@@ -1,11 +1,7 @@
 //! Vigie's own API, `/api/vigie/v1/*`: the budget's protocol, loops, alerts held for delivery.
 
 use crate::{Plane, Routes, access::Need, access::Role};
-use axum::{
-    Extension,
-    extract::Path,
-    response::{IntoResponse, Response},
-};
+use axum::{Extension, extract::Path};
 use budget::{BudgetError, ReservationRequest, Usage};
 use http::{Method, StatusCode, header};
 use kit::{
@@ -14,7 +10,8 @@ use kit::{
 };
 use model::NanoUsd;
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
+use state::StateError;
 
 pub(crate) fn add(routes: &mut Routes, plane: &Plane) {
     reservations(routes, plane);
@@ -22,17 +19,14 @@ pub(crate) fn add(routes: &mut Routes, plane: &Plane) {
     let own = plane.clone();
     routes.add(Method::GET, "/api/vigie/v1/budgets", viewer, move || {
         let plane = own.clone();
-        async move { budgets(&plane) }
+        async move { budgets(plane).await }
     });
     let own = plane.clone();
     routes.add(Method::GET, "/api/vigie/v1/ai/reservations/unconfirmed", viewer, move || {
         let plane = own.clone();
         async move {
-            plane
-                .budget
-                .unconfirmed()
-                .map(|holds| Json(json!({"reservations": holds})))
-                .map_err(|e| failed(&e.into()))
+            let holds = ledger(move || plane.budget.unconfirmed()).await?;
+            Ok::<_, ApiError>(Json(json!({"reservations": holds})))
         }
     });
     let own = plane.clone();
@@ -154,8 +148,12 @@ fn reservations(routes: &mut Routes, plane: &Plane) {
     );
 }
 
-fn failed(e: &anyhow::Error) -> ApiError {
-    ApiError::internal(e)
+/// Reads the ledger, on a thread that may wait for the disk.
+async fn ledger<T: Send + 'static>(
+    read: impl FnOnce() -> Result<T, StateError> + Send + 'static,
+) -> Result<T, ApiError> {
+    let outcome = tokio::task::spawn_blocking(read).await.map_err(|e| ApiError::internal(&e.into()))?;
+    outcome.map_err(|e| ApiError::internal(&e.into()))
 }
 
 /// The budget's errors as answers.
@@ -187,20 +185,16 @@ fn refusal(plane: &Plane, e: &BudgetError) -> ApiError {
     }
 }
 
-fn budgets(plane: &Plane) -> Response {
-    match plane.budget.status() {
-        Ok(all) => {
-            let shown: Vec<_> = all
-                .iter()
-                .map(|s| {
-                    let mut value = serde_json::to_value(s).unwrap_or_default();
-                    value["period_start"] = rfc3339(s.period_start).into();
-                    value["resets_at"] = rfc3339(s.resets_at).into();
-                    value
-                })
-                .collect();
-            Json(json!({ "budgets": shown })).into_response()
-        }
-        Err(e) => failed(&e.into()).into_response(),
-    }
+async fn budgets(plane: Plane) -> Result<Json<Value>, ApiError> {
+    let all = ledger(move || plane.budget.status()).await?;
+    let shown: Vec<Value> = all
+        .iter()
+        .map(|s| {
+            let mut value = serde_json::to_value(s).unwrap_or_default();
+            value["period_start"] = rfc3339(s.period_start).into();
+            value["resets_at"] = rfc3339(s.resets_at).into();
+            value
+        })
+        .collect();
+    Ok(Json(json!({ "budgets": shown })))
 }

@@ -1,16 +1,18 @@
 //! Routes and the roles they declare.
 
-use crate::access::{Access, Identity, Need};
+use crate::access::{Access, Identity, Need, Role};
 use axum::{
     Router,
+    extract::ConnectInfo,
     extract::Request,
     handler::Handler,
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::{MethodFilter, on},
 };
-use http::Method;
-use std::sync::Arc;
+use http::{HeaderValue, Method, StatusCode, header};
+use kit::{clock::Clock, http::ApiError};
+use std::{net::SocketAddr, sync::Arc};
 
 /// A route as it was declared.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,13 +26,15 @@ pub struct RouteInfo {
 #[derive(Debug)]
 pub struct Routes {
     access: Arc<Access>,
+    clock: Clock,
     router: Router,
     list: Vec<RouteInfo>,
 }
 
 impl Routes {
-    pub fn new(access: Arc<Access>) -> Self {
-        Routes { access, router: Router::new(), list: Vec::new() }
+    /// `clock` tells when sessions end.
+    pub fn new(access: Arc<Access>, clock: Clock) -> Self {
+        Routes { access, clock, router: Router::new(), list: Vec::new() }
     }
 
     pub fn access(&self) -> &Arc<Access> {
@@ -44,10 +48,10 @@ impl Routes {
         T: 'static,
     {
         let filter = MethodFilter::try_from(method.clone()).unwrap_or(MethodFilter::GET);
-        let access = Arc::clone(&self.access);
+        let (access, clock) = (Arc::clone(&self.access), self.clock.clone());
         let guard = middleware::from_fn(move |request: Request, next: Next| {
-            let access = Arc::clone(&access);
-            async move { guarded(&access, need, request, next).await }
+            let (access, now) = (Arc::clone(&access), clock.now_ms());
+            async move { guarded(&access, need, now, request, next).await }
         });
         let router = std::mem::take(&mut self.router);
         self.router = router.route(path, on(filter, handler).layer(guard));
@@ -75,25 +79,59 @@ impl Routes {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "a session ends by the wall clock; nothing is measured")]
-fn wall_ms() -> i64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
-}
-
-async fn guarded(access: &Access, need: Need, mut request: Request, next: Next) -> Response {
-    let identity = match access.check(need, request.headers(), wall_ms()) {
-        Ok(identity) => identity,
-        Err(refusal) => return refusal.into_response(),
-    };
+async fn guarded(access: &Access, need: Need, now: i64, mut request: Request, next: Next) -> Response {
     let changes = !matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    let service = need == Need::Service;
-    request.extensions_mut().insert::<Identity>(identity.clone());
-    let response = next.run(request).await;
-    // Queries by POST change nothing, and services' money is in the ledger: the audit log is for people.
-    if changes && !service && need != Need::Role(crate::Role::Viewer) {
-        tracing::info!(target: "audit", who = %identity.name, method = %method, path = %path, status = response.status().as_u16(), "a change was asked for");
+    let ip = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|peer| peer.0.ip().to_string());
+    let (who, response) = match access.check(need, request.uri(), request.headers(), now) {
+        Ok(identity) => {
+            request.extensions_mut().insert::<Identity>(identity.clone());
+            (identity, next.run(request).await)
+        }
+        Err(refusal) => {
+            // Who comes with too little is known all the same.
+            let who = access.identify(request.headers(), now).unwrap_or_else(Identity::nobody);
+            (who, refused(refusal, &request))
+        }
+    };
+    // Queries by POST change nothing. Services' money is in the ledger; a person's hand in it is not.
+    let audited = match need {
+        Need::Role(role) => role != Role::Viewer,
+        Need::Service => !access.is_open() && who.role == Role::Admin,
+    };
+    if changes && audited {
+        // Logging in makes somebody of nobody.
+        let who = response.extensions().get::<Identity>().unwrap_or(&who);
+        let status = response.status().as_u16();
+        tracing::info!(
+            target: "audit", who = %who.name, role = who.role.as_str(), ip = ip.as_deref().unwrap_or("unknown"),
+            method = %method, path = %path, status, "a change was asked for"
+        );
     }
     response
+}
+
+/// A refusal; who looks for a page with a browser is led to the door instead.
+fn refused(refusal: ApiError, request: &Request) -> Response {
+    let path = request.uri().path();
+    let page = matches!(*request.method(), Method::GET | Method::HEAD)
+        && !path.starts_with("/api/")
+        && !path.starts_with("/-/")
+        && accepts_pages(request.headers());
+    if refusal.status != StatusCode::UNAUTHORIZED || !page {
+        return refusal.into_response();
+    }
+    let wanted = request.uri().path_and_query().map_or("/", |p| p.as_str());
+    let next: String = url::form_urlencoded::byte_serialize(wanted.as_bytes()).collect();
+    let headers = [
+        (header::LOCATION, format!("/login?next={next}")),
+        (header::CACHE_CONTROL, "no-store".to_owned()),
+        (header::VARY, "accept, authorization, cookie".to_owned()),
+    ];
+    (StatusCode::SEE_OTHER, headers).into_response()
+}
+
+fn accepts_pages(headers: &http::HeaderMap) -> bool {
+    let lists = headers.get_all(header::ACCEPT).iter().filter_map(|v| HeaderValue::to_str(v).ok());
+    lists.flat_map(|list| list.split(',')).any(|kind| kind.trim().starts_with("text/html"))
 }

@@ -1,8 +1,9 @@
 //! The one clock that loops ask.
 //!
-//! Wall time never goes back: it is the larger of the system's clock and the largest value given so far (whose
-//! start can be set from a mark kept on disk). Monotonic time is tokio's, so a test with paused time moves
-//! both by sleeping.
+//! Wall time never goes back, and never stands still: it is monotonic time plus the largest distance to the
+//! system's clock seen so far (whose start can be set from a mark kept on disk). A system clock that steps back
+//! is outrun, not waited for: samples, `for` and messages go on. Monotonic time is tokio's, so a test with
+//! paused time moves both by sleeping.
 
 use std::{
     sync::{
@@ -21,7 +22,7 @@ enum Source {
     Simulated(i64),
 }
 
-/// Cheap to clone; clones share their high-water mark.
+/// Cheap to clone; clones share how far ahead of monotonic time they are.
 #[derive(Debug, Clone)]
 pub struct Clock(Arc<Inner>);
 
@@ -29,7 +30,8 @@ pub struct Clock(Arc<Inner>);
 struct Inner {
     source: Source,
     epoch: Instant,
-    high_water: AtomicI64,
+    /// Wall time minus monotonic time, in milliseconds: the largest seen so far.
+    ahead: AtomicI64,
 }
 
 impl Clock {
@@ -45,13 +47,20 @@ impl Clock {
 
     #[expect(clippy::disallowed_methods, reason = "this is where the process's time comes from")]
     fn with_source(source: Source) -> Self {
-        Clock(Arc::new(Inner { source, epoch: Instant::now(), high_water: AtomicI64::new(i64::MIN) }))
+        Clock(Arc::new(Inner { source, epoch: Instant::now(), ahead: AtomicI64::new(i64::MIN) }))
     }
 
     /// Wall time in milliseconds since 1970, never less than it said before.
     pub fn now_ms(&self) -> i64 {
-        let now = self.wall_ms();
-        self.0.high_water.fetch_max(now, Ordering::Relaxed).max(now)
+        // The wall first: a pause between the two readings must not look like a wall further ahead.
+        let wall = self.wall_ms();
+        let elapsed = self.elapsed_ms();
+        let ahead = wall.saturating_sub(elapsed);
+        self.0.ahead.fetch_max(ahead, Ordering::Relaxed).max(ahead).saturating_add(elapsed)
+    }
+
+    fn elapsed_ms(&self) -> i64 {
+        i64::try_from(self.elapsed().as_millis()).unwrap_or(i64::MAX)
     }
 
     /// What the source says, even when it stepped back.
@@ -62,15 +71,13 @@ impl Clock {
                 let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
                 since.map_or(0, |d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX))
             }
-            Source::Simulated(start) => {
-                start.saturating_add(i64::try_from(self.elapsed().as_millis()).unwrap_or(i64::MAX))
-            }
+            Source::Simulated(start) => start.saturating_add(self.elapsed_ms()),
         }
     }
 
     /// Never answer less than `mark_ms` from now on: the mark that an earlier process left.
     pub fn raise_to(&self, mark_ms: i64) {
-        self.0.high_water.fetch_max(mark_ms, Ordering::Relaxed);
+        self.0.ahead.fetch_max(mark_ms.saturating_sub(self.elapsed_ms()), Ordering::Relaxed);
     }
 
     /// Monotonic time since the clock was made.

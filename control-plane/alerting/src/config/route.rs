@@ -19,7 +19,8 @@ pub struct RouteOptions {
 /// One node of the tree. Its options are complete: what it does not say it has from its parent.
 #[derive(Debug, Clone)]
 pub struct Route {
-    /// Stable while the tree's matchers are: `{}/{severity="critical"}`.
+    /// Stable while the tree's matchers are: `{}/{severity="critical"}`. Siblings with the same matchers (each
+    /// but the last says `continue`) are told apart by a number, or the second would never be told anything.
     pub key: String,
     pub matchers: Vec<Matcher>,
     pub continues: bool,
@@ -94,7 +95,7 @@ pub(super) fn read_root(mut r: MapReader<'_>, receivers: &BTreeMap<String, Recei
     }
     r.required_text("receiver")?;
     let defaults = Route::root("").options;
-    Some(read(r, &defaults, "", receivers))
+    Some(read(r, &defaults, "", receivers, &mut BTreeMap::new()))
 }
 
 fn read(
@@ -102,6 +103,7 @@ fn read(
     parent: &RouteOptions,
     parent_key: &str,
     receivers: &BTreeMap<String, Receiver>,
+    taken: &mut BTreeMap<String, usize>,
 ) -> Route {
     let mut options = parent.clone();
     let receiver_node = r.node("receiver");
@@ -136,11 +138,14 @@ fn read(
     }
     let own: Vec<String> = matchers.iter().map(ToString::to_string).collect();
     let own = format!("{{{}}}", own.join(","));
-    let key = if parent_key.is_empty() { own } else { format!("{parent_key}/{own}") };
-    let mut children = Vec::new();
+    let base = if parent_key.is_empty() { own } else { format!("{parent_key}/{own}") };
+    let alike = taken.entry(base.clone()).or_insert(0);
+    let key = if *alike == 0 { base } else { format!("{base}#{alike}") };
+    *alike += 1;
+    let (mut children, mut taken) = (Vec::new(), BTreeMap::new());
     for item in r.list("routes") {
         if let Some(child) = r.item(item) {
-            children.push(read(child, &options, &key, receivers));
+            children.push(read(child, &options, &key, receivers, &mut taken));
         }
     }
     r.finish();

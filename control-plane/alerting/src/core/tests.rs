@@ -151,7 +151,7 @@ fn a_restart_neither_repeats_nor_loses() {
     // The process dies here: the mail is in the log, the webhook is not.
     let inbox: Vec<_> = before.inbox().cloned().collect();
     let mut after = Core::restore(Arc::clone(&before.config), inbox, vec![mail.record.clone()]);
-    let jobs = after.due(70_000);
+    let jobs = after.due(11_000);
     assert_eq!(jobs.iter().map(|j| &j.integration.name).collect::<Vec<_>>(), [&hook.integration.name]);
     assert_eq!(jobs[0].delivery_key, hook.delivery_key, "the same key as before the crash");
 }
@@ -164,4 +164,55 @@ fn a_source_silences_its_targets_while_it_fires() {
     accept(&mut core, 20_000, &[alert("HostDown", "x", Some(20_000))]);
     let lines = told(&mut core, 70_000);
     assert!(lines.contains(&"mail 1+0".to_owned()), "Slow is told now: {lines:?}");
+}
+
+#[test]
+fn routes_with_the_same_matchers_all_tell_their_receivers() {
+    let text = "
+route:
+  receiver: a
+  group_wait: 0s
+  routes: [{receiver: a, continue: true}, {receiver: b, continue: true}, {receiver: c}]
+receivers:
+  - {name: a, webhook_configs: [{url: 'http://127.0.0.1:9/'}]}
+  - {name: b, webhook_configs: [{url: 'http://127.0.0.1:9/'}]}
+  - {name: c, webhook_configs: [{url: 'http://127.0.0.1:9/'}]}
+";
+    let config = RoutingConfig::parse("r", text, Path::new("."), &Overrides::default()).expect("config");
+    let mut core = Core::restore(Arc::new(config), vec![], vec![]);
+    accept(&mut core, 0, &[alert("Down", "a", None)]);
+    let mut receivers: Vec<String> = core.due(0).into_iter().map(|job| job.receiver).collect();
+    receivers.sort();
+    assert_eq!(receivers, ["a", "b", "c"]);
+}
+
+#[test]
+fn what_fired_before_a_crash_and_ended_during_it_is_told() {
+    // The rule's state was on disk, the process died before it was handed over, and by now it is over.
+    let mut core = core();
+    accept(&mut core, 100_000, &[alert("Down", "a", Some(100_000))]);
+    assert_eq!(told(&mut core, 100_000), ["mail 0+1", "hook 0+1"]);
+    assert_eq!(core.sweep(100_000).len(), 1);
+    // The same hand-over again: a second crash came before it was recorded that the first was taken.
+    accept(&mut core, 101_000, &[alert("Down", "a", Some(100_000))]);
+    assert!(told(&mut core, 160_000).is_empty());
+    // What never outlasted its group's wait is nothing to tell.
+    accept(&mut core, 200_000, &[alert("Blip", "a", Some(9_000))]);
+    assert!(told(&mut core, 260_000).is_empty());
+    core.sweep(260_000);
+    assert_eq!(core.inbox().count(), 0);
+}
+
+#[test]
+fn a_reload_repeats_no_message_that_is_under_way_and_keeps_its_backoff() {
+    let mut core = core();
+    accept(&mut core, 0, &[alert("Down", "a", None)]);
+    let jobs = core.due(10_000);
+    assert_eq!(jobs.len(), 2);
+    assert_eq!(core.failed(&jobs[0], 10_000, "refused"), 11_000);
+    core.reload(Arc::clone(&core.config));
+    assert!(core.due(10_500).is_empty(), "one is under way, the other waits");
+    core.delivered(&jobs[1]);
+    let again: Vec<String> = core.due(11_000).into_iter().map(|j| j.integration.name).collect();
+    assert_eq!(again, [jobs[0].integration.name.clone()]);
 }

@@ -7,7 +7,7 @@ use promql::memory::MemoryStore;
 
 fn group(text: &str) -> GroupState {
     let file = RuleFile::parse("r", text).unwrap_or_else(|e| panic!("{e}"));
-    GroupState::new(Arc::new(file.groups[0].clone()), |_| Alerts::default())
+    GroupState::new(Arc::new(file.groups[0].clone()), &mut BTreeMap::new(), |_| Alerts::default())
 }
 
 fn put(store: &MemoryStore, labels: &[(&str, &str)], at: i64, v: f64) {
@@ -87,4 +87,23 @@ fn a_failed_evaluation_resolves_nothing() {
     assert_eq!(a.last_error.as_deref(), Some("the rule gives 2 results, its group allows 1"));
     assert_eq!((a.failures, a.alerts.all.len(), b.alerts.all.len()), (1, 1, 1));
     assert!(a.alerts.all.values().all(|alert| alert.phase == AlertPhase::Firing));
+}
+
+#[test]
+fn what_the_disk_did_not_take_is_saved_with_the_next_change() {
+    let store = MemoryStore::default();
+    let mut group = group("groups: [{name: g, rules: [{alert: Down, expr: up == 0}]}]");
+    for job in ["a", "b"] {
+        put(&store, &[("__name__", "up"), ("job", job)], 1_000, 0.0);
+    }
+    assert_eq!(evaluate(&mut group, &store, 1_000).put.len(), 2);
+    assert!(group.with_unsaved(Changes::default()).put.is_empty());
+    let key = group.rules[0].alerts.rule.clone();
+    let labels = |job: &str| Labels::from_pairs([("alertname", "Down"), ("job", job)]);
+    // The disk is full: an end that was not recorded, and one whose alert has come back since.
+    group.unsaved = Some(vec![(key.clone(), labels("gone")), (key.clone(), labels("a"))]);
+    let changes = evaluate(&mut group, &store, 2_000);
+    let again = group.with_unsaved(changes);
+    assert_eq!(again.put.len(), 2, "nothing has changed, and all is saved");
+    assert_eq!(again.forget, [(key, labels("gone"))]);
 }

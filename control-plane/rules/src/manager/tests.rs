@@ -37,12 +37,16 @@ impl Plane {
     }
 
     async fn start(&self, text: &str) -> (Arc<Rules>, Tasks, State) {
+        self.start_with(text, Arc::clone(&self.told) as Arc<dyn AlertSink>).await
+    }
+
+    async fn start_with(&self, text: &str, sink: Arc<dyn AlertSink>) -> (Arc<Rules>, Tasks, State) {
         let state = State::open(self.dir.path()).expect("state");
         let deps = RulesDeps {
             engine: Arc::default(),
             select: Arc::clone(&self.store) as Arc<dyn Select>,
             append: Arc::clone(&self.store) as Arc<dyn Append>,
-            sink: Arc::clone(&self.told) as Arc<dyn AlertSink>,
+            sink,
             state: state.clone(),
             clock: self.clock.clone(),
             external_url: "http://v".into(),
@@ -70,6 +74,16 @@ impl Plane {
 
     fn told(&self) -> Vec<String> {
         self.told.0.lock().unwrap().clone()
+    }
+}
+
+/// A sink whose disk is full.
+#[derive(Debug)]
+struct Full;
+
+impl AlertSink for Full {
+    fn accept(&self, _: Timestamp, _: &[Alert]) -> Result<(), SinkError> {
+        Err(SinkError { reason: "the disk is full".into() })
     }
 }
 
@@ -132,11 +146,70 @@ async fn a_reload_keeps_what_stays_and_ends_what_goes() {
     plane.clock.sleep(Duration::from_secs(5)).await;
     let one = RuleFile::parse("r", "groups: [{name: g, interval: 1s, rules: [{alert: A, expr: up < 1}]}]")
         .expect("rules");
-    rules.reload(&[one]).await.expect("reloaded");
+    rules.reload(&[one]).await;
     plane.evaluated(&rules).await;
     assert_eq!(rules.view()[0].rules[0].alerts[0].active_at, since);
     let told = plane.told();
     assert!(told.contains(&r#"over {alertname="B", job="x"}"#.to_owned()), "{told:?}");
     assert!(!told.contains(&r#"over {alertname="A", job="x"}"#.to_owned()), "{told:?}");
     stop(tasks, state).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reload_on_a_full_disk_leaves_rules_running() {
+    let plane = Plane::new();
+    let two =
+        "groups: [{name: g, interval: 1s, rules: [{alert: A, expr: up == 0}, {alert: B, expr: up == 0}]}]";
+    let (rules, tasks, state) = plane.start_with(two, Arc::new(Full)).await;
+    plane.up(0.0);
+    plane.clock.sleep(Duration::from_secs(1)).await;
+    plane.evaluated(&rules).await;
+    let one = RuleFile::parse("r", "groups: [{name: g, interval: 1s, rules: [{alert: A, expr: up == 0}]}]")
+        .expect("rules");
+    rules.reload(&[one]).await;
+    plane.clock.sleep(Duration::from_secs(1)).await;
+    plane.evaluated(&rules).await;
+    assert_eq!(rules.view()[0].rules[0].alerts[0].phase, AlertPhase::Firing);
+    assert!(
+        state.alerts().expect("read").iter().any(|a| a.rule.contains("/B/")),
+        "B is ended by the next start"
+    );
+    stop(tasks, state).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn rules_that_look_the_same_in_two_files_keep_their_alerts_apart() {
+    let plane = Plane::new();
+    let file = |name: &str, expr: &str| {
+        let text = format!("groups: [{{name: g, interval: 1s, rules: [{{alert: Down, expr: '{expr}'}}]}}]");
+        RuleFile::parse(name, &text).expect("rules")
+    };
+    let (rules, tasks, state) = plane.start("groups: []").await;
+    let files = [file("a", "label_replace(up, \"file\", \"a\", \"\", \"\") == 0"), file("b", "up == 0")];
+    plane.up(0.0);
+    for _ in 0..2 {
+        rules.reload(&files).await;
+        plane.clock.sleep(Duration::from_secs(1)).await;
+        plane.evaluated(&rules).await;
+        for (i, group) in rules.view().iter().enumerate() {
+            assert_eq!(group.rules[0].alerts.len(), 1, "group {i} has its own alert");
+        }
+        assert_eq!(state.alerts().expect("read").len(), 2);
+    }
+    assert!(!plane.told().iter().any(|line| line.starts_with("over")), "{:?}", plane.told());
+    stop(tasks, state).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn downtime_before_the_last_restart_does_not_count_either() {
+    let plane = Plane::new();
+    let text = "groups: [{name: g, interval: 1s, rules: [{alert: Down, expr: up == 0, for: 60s}]}]";
+    for downtime in [100, 1, 1] {
+        plane.up(0.0);
+        let (rules, tasks, state) = plane.start(text).await;
+        plane.evaluated(&rules).await;
+        assert_eq!(rules.view()[0].rules[0].alerts[0].phase, AlertPhase::Pending);
+        stop(tasks, state).await;
+        plane.clock.sleep(Duration::from_secs(downtime)).await;
+    }
 }

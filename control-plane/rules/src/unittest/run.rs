@@ -10,7 +10,7 @@ use kit::problem::{Problem, Problems};
 use model::{Cancel, CounterReset, Labels, Value};
 use promql::{Engine, EngineConfig, QueryValue, memory::MemoryStore, parse::series::SeriesValue};
 use state::alerts::AlertPhase;
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 
 /// The most evaluations that one test group may ask for.
 const MOST_STEPS: u128 = 1_000_000;
@@ -123,7 +123,9 @@ impl<'a> Runner<'a> {
             }
         }
         let engine = Engine::new(EngineConfig { experimental: true, ..EngineConfig::default() });
-        let groups = groups.iter().map(|g| GroupState::new(Arc::clone(g), |_| Alerts::default())).collect();
+        let mut ordinals = BTreeMap::new();
+        let begin = |g: &Arc<_>| GroupState::new(Arc::clone(g), &mut ordinals, |_| Alerts::default());
+        let groups = groups.iter().map(begin).collect();
         Ok(Runner { file, config, test, store, engine, groups })
     }
 

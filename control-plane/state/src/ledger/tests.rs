@@ -90,6 +90,26 @@ fn a_period_never_moves_back() {
 }
 
 #[test]
+fn a_longer_period_begins_once_the_shorter_one_is_over() {
+    let (_dir, state) = open();
+    state.reserve(request("a", 30, 100, 3 * DAY + 5)).wait().expect("asked");
+    let by_the_month = |attempt: &str, now: i64| {
+        let mut request = request(attempt, 30, 100, now);
+        (request.charges[0].period_start, request.charges[0].period_end) = (0, 30 * DAY);
+        request
+    };
+    state.reserve(by_the_month("b", 3 * DAY + 10)).wait().expect("asked");
+    assert_eq!(money(&state, 3 * DAY + 10), (0, 60, 0, 0), "the day goes on to its end");
+    state.reserve(by_the_month("c", 5 * DAY)).wait().expect("asked");
+    assert_eq!(
+        money(&state, 5 * DAY),
+        (0, 30, 0, 0),
+        "not in the day that is over, where nobody would see it"
+    );
+    state.close();
+}
+
+#[test]
 fn at_any_concurrency_the_grants_stay_within_the_limit() {
     let (_dir, state) = open();
     let granted = std::sync::atomic::AtomicI64::new(0);

@@ -106,6 +106,21 @@ async fn a_reload_is_all_or_nothing_and_says_how_it_went() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_reload_whose_caller_goes_away_is_finished() {
+    let home = Home::new();
+    let (vigie, tasks) = home.start().await;
+    home.write(
+        "alerts/rules/a.yaml",
+        "groups: [{name: g, interval: 1s, rules: [{record: fresh, expr: vector(2)}]}]",
+    );
+    let asked = (reload_handle(&tasks.group(), &vigie.rooms, &vigie.options).0)();
+    drop(asked);
+    until(&vigie, "fresh", "2").await;
+    assert_eq!(rule_names(&vigie).await, ["fresh"]);
+    vigie.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_second_start_goes_on_where_the_first_one_was() {
     let home = Home::new();
     let (vigie, tasks) = home.start().await;
@@ -153,6 +168,14 @@ fn the_repositorys_own_files_are_good() {
     options.config_dir = Some(root);
     let loaded = Loaded::read(&options).unwrap_or_else(|e| panic!("{e}"));
     assert_eq!((loaded.collect.probe_count(), loaded.rule_count(), loaded.dashboards.len()), (7, 7, 1));
+}
+
+#[test]
+fn a_configuration_folder_that_is_not_there_is_a_mistake() {
+    let mut options = Home::new().options();
+    options.config_dir = Some("no/such/folder".into());
+    let problems = Loaded::read(&options).expect_err("refused").to_string();
+    assert!(problems.contains("no/such/folder: there is no such configuration folder"), "{problems}");
 }
 
 #[test]

@@ -6,6 +6,10 @@ fn headers(pairs: &[(&'static str, &str)]) -> http::HeaderMap {
     pairs.iter().map(|(n, v)| (http::HeaderName::from_static(n), v.parse().expect("value"))).collect()
 }
 
+fn uri() -> http::Uri {
+    http::Uri::from_static("/x")
+}
+
 const TOKENS: &str = "tokens:\n  - {name: ann, role: viewer, token: ann-token-0123456789}\n  - {name: bob, role: admin, token: bob-token-0123456789}\n";
 
 fn guarded() -> Access {
@@ -34,12 +38,12 @@ fn beyond_loopback_without_tokens_it_refuses_to_listen_unless_told() {
 fn roles_are_enforced() {
     let access = guarded();
     let ask = |need, token: &str| {
-        access.check(need, &headers(&[("authorization", token)]), 0).map_err(|e| e.status.as_u16())
+        access.check(need, &uri(), &headers(&[("authorization", token)]), 0).map_err(|e| e.status.as_u16())
     };
     let viewer = Need::Role(Role::Viewer);
     let operator = Need::Role(Role::Operator);
-    assert_eq!(access.check(Need::Role(Role::Open), &headers(&[]), 0).expect("open").name, "anyone");
-    assert_eq!(access.check(viewer, &headers(&[]), 0).map_err(|e| e.status.as_u16()), Err(401));
+    assert_eq!(access.check(Need::Role(Role::Open), &uri(), &headers(&[]), 0).expect("open").name, "anyone");
+    assert_eq!(access.check(viewer, &uri(), &headers(&[]), 0).map_err(|e| e.status.as_u16()), Err(401));
     assert_eq!(ask(viewer, "Bearer ann-token-0123456789").expect("in").name, "ann");
     assert_eq!(ask(operator, "Bearer ann-token-0123456789"), Err(403));
     assert_eq!(ask(operator, "Bearer bob-token-0123456789").expect("in").name, "bob");
@@ -53,12 +57,14 @@ fn roles_are_enforced() {
 fn a_session_carries_the_role_of_its_token_and_ends() {
     let access = guarded();
     assert_eq!(access.log_in("wrong", 0), None);
-    let id = access.log_in("ann-token-0123456789", 0).expect("in");
+    let (id, who) = access.log_in("ann-token-0123456789", 0).expect("in");
+    assert_eq!((who.name.as_str(), who.role), ("ann", Role::Viewer));
     let cookie = headers(&[("cookie", &format!("a=b; {SESSION_COOKIE}={id}"))]);
-    assert_eq!(access.check(Need::Role(Role::Viewer), &cookie, 1).expect("in").name, "ann");
-    assert!(access.check(Need::Role(Role::Viewer), &cookie, SESSION_MS + 1).is_err());
-    access.log_out(&cookie);
-    assert!(access.check(Need::Role(Role::Viewer), &cookie, 1).is_err());
+    assert_eq!(access.check(Need::Role(Role::Viewer), &uri(), &cookie, 1).expect("in").name, "ann");
+    assert!(access.check(Need::Role(Role::Viewer), &uri(), &cookie, SESSION_SECONDS * 1000 + 1).is_err());
+    assert_eq!(access.log_out(&cookie), Some(who));
+    assert_eq!(access.log_out(&cookie), None);
+    assert!(access.check(Need::Role(Role::Viewer), &uri(), &cookie, 1).is_err());
 }
 
 #[test]
@@ -68,11 +74,30 @@ fn open_access_answers_to_local_names_only() {
         ("127.0.0.1:3005", true),
         ("localhost:3005", true),
         ("[::1]:3005", true),
+        ("LocalHost", true),
         ("evil.example:3005", false),
+        ("localhost.evil.example", false),
+        ("127.0.0.1.evil.example", false),
+        ("[::1].evil.example", false),
+        ("", false),
     ] {
-        let outcome = access.check(Need::Role(Role::Viewer), &headers(&[("host", host)]), 0);
+        let outcome = access.check(Need::Role(Role::Viewer), &uri(), &headers(&[("host", host)]), 0);
         assert_eq!(outcome.is_ok(), fine, "{host}");
     }
+    // As HTTP/2 has it.
+    for (address, fine) in [("http://localhost:3005/x", true), ("http://evil.example/x", false)] {
+        let uri = http::Uri::from_static(address);
+        let outcome = access.check(Need::Role(Role::Viewer), &uri, &headers(&[]), 0);
+        assert_eq!(outcome.map_err(|e| e.status.as_u16()).err(), (!fine).then_some(421), "{address}");
+    }
+}
+
+#[test]
+fn what_was_opened_to_everybody_answers_to_every_name() {
+    let access = Access::new("0.0.0.0:3005".parse().expect("address"), None, None, true).expect("access");
+    let outcome =
+        access.check(Need::Role(Role::Operator), &uri(), &headers(&[("host", "vigie.internal:3005")]), 0);
+    assert_eq!(outcome.expect("in").role, Role::Admin);
 }
 
 #[test]

@@ -11,6 +11,9 @@ const HEIGHT: f64 = 240.0;
 const LEFT: f64 = 64.0;
 const BOTTOM: f64 = 24.0;
 
+/// Values beyond it are drawn at it: their distance must still be a number.
+const LARGEST: f64 = 1e300;
+
 /// Draws floats of `series` between `start` and `end`. `None` when there is nothing to draw.
 pub(super) fn lines(series: &[RangeSeries], start: Timestamp, end: Timestamp, step: i64) -> Option<String> {
     let drawn: Vec<Vec<(Timestamp, f64)>> = series
@@ -20,7 +23,7 @@ pub(super) fn lines(series: &[RangeSeries], start: Timestamp, end: Timestamp, st
             s.points
                 .iter()
                 .filter_map(|(at, v)| match v {
-                    Value::Float(v) if v.is_finite() => Some((*at, *v)),
+                    Value::Float(v) if v.is_finite() => Some((*at, v.clamp(-LARGEST, LARGEST))),
                     _ => None,
                 })
                 .collect()
@@ -33,7 +36,8 @@ pub(super) fn lines(series: &[RangeSeries], start: Timestamp, end: Timestamp, st
     }
     // A flat line still needs a height; zero belongs to a scale that is near it.
     let low = if low > 0.0 && low < high * 0.5 { 0.0 } else { low };
-    let (low, high) = if low == high { (low - 1.0, high + 1.0) } else { (low, high) };
+    let room = if low == high { (low.abs() * 0.1).max(1.0) } else { 0.0 };
+    let (low, high) = (low - room, high + room);
     #[expect(clippy::cast_precision_loss, reason = "pixels")]
     let x = |at: Timestamp| LEFT + (at - start) as f64 / ((end - start).max(1)) as f64 * (WIDTH - LEFT - 8.0);
     let y = |v: f64| 8.0 + (high - v) / (high - low) * (HEIGHT - BOTTOM - 8.0);
@@ -76,6 +80,9 @@ pub(super) fn lines(series: &[RangeSeries], start: Timestamp, end: Timestamp, st
 /// A number for an axis: three digits and a unit prefix.
 pub(super) fn short(v: f64) -> String {
     let magnitude = v.abs();
+    if magnitude >= 1e15 {
+        return format!("{v:.1e}");
+    }
     for (size, unit) in [(1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")] {
         if magnitude >= size {
             return format!("{}{unit}", trimmed(v / size));
@@ -111,10 +118,26 @@ mod tests {
     }
 
     #[test]
+    fn every_finite_value_has_its_place() {
+        for values in [[1e300, 1e300], [f64::MAX, f64::MIN], [0.0, 0.0], [1e17, 1e17], [5e-324, 0.0]] {
+            let points = values.iter().enumerate().map(|(i, v)| (i as i64, Value::Float(*v))).collect();
+            let svg = lines(&[RangeSeries { labels: Labels::default(), points }], 0, 1, 1).expect("drawn");
+            assert!(!svg.contains("NaN") && !svg.contains("inf"), "{svg}");
+            assert!(svg.len() < 5000, "{svg}");
+        }
+    }
+
+    #[test]
     fn axis_numbers_are_short() {
-        for (v, text) in
-            [(0.0, "0"), (1500.0, "1.5k"), (2e9, "2G"), (0.25, "0.25"), (123.456, "123"), (0.0001, "1.0e-4")]
-        {
+        for (v, text) in [
+            (0.0, "0"),
+            (1500.0, "1.5k"),
+            (2e9, "2G"),
+            (0.25, "0.25"),
+            (1e300, "1.0e300"),
+            (123.456, "123"),
+            (0.0001, "1.0e-4"),
+        ] {
             assert_eq!(short(v), text);
         }
     }

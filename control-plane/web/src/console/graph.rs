@@ -1,24 +1,24 @@
 //! `/graph`: an expression over time and now. Messages link here.
 
-use super::{chart, page};
+use super::{Frame, chart, page};
 use crate::{
     Plane, Routes,
-    access::Need,
+    access::{Identity, Need},
     api::{Query, When, run_query},
     params::Params,
 };
 use askama::Template;
-use axum::response::Response;
+use axum::{Extension, response::Response};
 use http::Method;
 use model::{Value, number};
-use promql::QueryValue;
+use promql::{QueryValue, RangeSeries};
 use std::time::Duration;
 
 pub(super) fn add(routes: &mut Routes, plane: &Plane, need: Need) {
     let own = plane.clone();
-    routes.add(Method::GET, "/graph", need, move |params: Params| {
+    routes.add(Method::GET, "/graph", need, move |Extension(who): Extension<Identity>, params: Params| {
         let plane = own.clone();
-        async move { answer(&plane, &params).await }
+        async move { answer(&plane, &who, &params).await }
     });
 }
 
@@ -31,10 +31,10 @@ struct Row {
 #[derive(Template)]
 #[template(path = "graph.html")]
 struct Graph {
-    version: &'static str,
+    frame: Frame,
     query: String,
     range: String,
-    ranges: [&'static str; 5],
+    ranges: Vec<String>,
     error: String,
     chart: String,
     rows: Vec<Row>,
@@ -51,14 +51,17 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Points of a line: about one for three pixels.
 const POINTS: i64 = 240;
 
-async fn answer(plane: &Plane, params: &Params) -> Response {
+async fn answer(plane: &Plane, who: &Identity, params: &Params) -> Response {
     let query = params.get("g0.expr").or_else(|| params.get("expr")).unwrap_or("").to_owned();
-    let ranges = ["15m", "1h", "6h", "1d", "7d"];
+    let mut ranges = ["15m", "1h", "6h", "1d", "7d"].map(str::to_owned).to_vec();
     let asked = params.get("g0.range_input").or_else(|| params.get("range")).unwrap_or("1h").to_owned();
     let range =
         if model::duration::parse(&asked).is_ok_and(|d| !d.is_zero()) { asked } else { "1h".to_owned() };
+    if !ranges.contains(&range) {
+        ranges.push(range.clone());
+    }
     let mut shown = Graph {
-        version: plane.version,
+        frame: Frame::new(plane, who),
         query: query.clone(),
         range: range.clone(),
         ranges,
@@ -95,18 +98,20 @@ async fn fill(plane: &Plane, query: &str, range: &str, shown: &mut Graph) {
             format!("histogram of {} observations, sum {}", number::format(h.count), number::format(h.sum))
         }
     };
-    let rows: Vec<(String, String)> = match &result.value {
+    let (rows, found): (Vec<(String, String)>, usize) = match &result.value {
         QueryValue::Vector(samples) => {
-            samples.iter().map(|s| (s.labels.to_string(), text(&s.value))).collect()
+            let rows = samples.iter().take(MOST_ROWS).map(|s| (s.labels.to_string(), text(&s.value)));
+            (rows.collect(), samples.len())
         }
-        QueryValue::Scalar { value, .. } => vec![("scalar".to_owned(), number::format(*value))],
-        QueryValue::String { value, .. } => vec![("string".to_owned(), value.clone())],
-        QueryValue::Matrix(series) => series
-            .iter()
-            .map(|s| (s.labels.to_string(), s.points.last().map_or_else(String::new, |(_, v)| text(v))))
-            .collect(),
+        QueryValue::Scalar { value, .. } => (vec![("scalar".to_owned(), number::format(*value))], 1),
+        QueryValue::String { value, .. } => (vec![("string".to_owned(), value.clone())], 1),
+        QueryValue::Matrix(series) => {
+            let last = |s: &RangeSeries| s.points.last().map_or_else(String::new, |(_, v)| text(v));
+            let rows = series.iter().take(MOST_ROWS).map(|s| (s.labels.to_string(), last(s)));
+            (rows.collect(), series.len())
+        }
     };
-    shown.more = rows.len().saturating_sub(MOST_ROWS);
+    shown.more = found - rows.len();
     let plottable = matches!(result.value, QueryValue::Vector(_) | QueryValue::Scalar { .. });
     let mut drawn: Vec<String> = Vec::new();
     if plottable {
@@ -126,7 +131,6 @@ async fn fill(plane: &Plane, query: &str, range: &str, shown: &mut Graph) {
     }
     shown.rows = rows
         .into_iter()
-        .take(MOST_ROWS)
         .map(|(labels, value)| {
             let class = drawn.iter().position(|d| *d == labels).map_or(99, |i| i % 6);
             Row { class, labels, value }

@@ -1,24 +1,59 @@
 //! The first page: what is wrong, the services, the targets, the money.
 
-use super::{clock, lasted, page};
-use crate::{Plane, Routes, access::Need};
+use super::{Frame, clock, lasted, page};
+use crate::{
+    Plane, Routes,
+    access::{Identity, Need},
+    api::{Query, When, run_query},
+};
 use askama::Template;
-use axum::response::Response;
+use axum::{
+    Extension,
+    response::{IntoResponse, Response},
+};
+use budget::BudgetStatus;
 use http::Method;
-use model::Timestamp;
+use kit::http::ApiError;
+use model::{Timestamp, Value};
+use promql::{InstantSample, QueryValue};
 use state::alerts::{AlertPhase, StoredAlert};
+use std::{collections::BTreeMap, time::Duration};
+
+/// The page does not wait longer for the uptimes; it shows the process's own instead.
+const UPTIME_PATIENCE: Duration = Duration::from_secs(2);
 
 pub(super) fn add(routes: &mut Routes, plane: &Plane, need: Need) {
     let own = plane.clone();
-    routes.add(Method::GET, "/", need, move || {
-        let plane = own.clone();
-        async move { answer(&plane) }
+    routes.add(Method::GET, "/", need, move |Extension(who): Extension<Identity>| {
+        let (plane, frame) = (own.clone(), Frame::new(&own, &who));
+        async move {
+            let uptimes = uptimes(&plane).await;
+            // It reads the ledger, and may be long.
+            let rendered = tokio::task::spawn_blocking(move || answer(&plane, frame, &uptimes)).await;
+            rendered.unwrap_or_else(|e| ApiError::internal(&e.into()).into_response())
+        }
     });
     let own = plane.clone();
     routes.add(Method::GET, "/status", Need::Role(crate::Role::Open), move || {
         let plane = own.clone();
-        async move { page(&Status::of(&plane)) }
+        async move { page(&Status::of(&plane).await) }
     });
+}
+
+/// Rows of one kind that a page shows; the rest is only counted, so that no storm makes a page without end.
+const MOST_ROWS: usize = 200;
+
+struct Shown<T> {
+    rows: Vec<T>,
+    more: usize,
+}
+
+impl<T> From<Vec<T>> for Shown<T> {
+    fn from(mut rows: Vec<T>) -> Self {
+        let more = rows.len().saturating_sub(MOST_ROWS);
+        rows.truncate(MOST_ROWS);
+        Shown { rows, more }
+    }
 }
 
 struct AlertRow {
@@ -71,16 +106,16 @@ struct BudgetRow {
 #[derive(Template)]
 #[template(path = "home.html")]
 struct Home {
-    version: &'static str,
+    frame: Frame,
     now: String,
     headline: String,
     class: &'static str,
-    firing: Vec<AlertRow>,
-    pending: Vec<AlertRow>,
-    services: Vec<ServiceRow>,
-    targets: Vec<TargetRow>,
-    budgets: Vec<BudgetRow>,
-    troubles: Vec<String>,
+    firing: Shown<AlertRow>,
+    pending: Shown<AlertRow>,
+    services: Shown<ServiceRow>,
+    targets: Shown<TargetRow>,
+    budgets: Shown<BudgetRow>,
+    troubles: Shown<String>,
     captured: usize,
 }
 
@@ -89,18 +124,18 @@ struct Home {
 struct Status {
     headline: String,
     class: &'static str,
-    services: Vec<ServiceRow>,
+    services: Shown<ServiceRow>,
     now: String,
 }
 
-fn answer(plane: &Plane) -> Response {
+fn answer(plane: &Plane, frame: Frame, uptimes: &BTreeMap<String, f64>) -> Response {
     let now = plane.clock.now_ms();
     let groups = plane.rules.view();
     let mut firing = Vec::new();
     let mut pending = Vec::new();
     for rule in groups.iter().flat_map(|g| &g.rules) {
         for alert in &rule.alerts {
-            let row = || alert_row(alert, &rule.query, &plane.external_url, now);
+            let row = || alert_row(alert, &rule.query, now);
             match alert.phase {
                 AlertPhase::Firing => firing.push(row()),
                 AlertPhase::Pending => pending.push(row()),
@@ -108,19 +143,25 @@ fn answer(plane: &Plane) -> Response {
             }
         }
     }
-    let services = services(plane, now);
+    let services = services(plane, now, uptimes);
     let (headline, class) = headline(firing.len(), pending.len(), &services);
+    let mut troubles = troubles(plane);
+    let budgets = plane.budget.status().unwrap_or_else(|e| {
+        tracing::error!(error = %e, "the ledger cannot be read");
+        troubles.push("the ledger cannot be read; the log has why".to_owned());
+        Vec::new()
+    });
     page(&Home {
-        version: plane.version,
+        frame,
         now: clock(now),
         headline,
         class,
-        firing,
-        pending,
-        services,
-        targets: targets(plane, now),
-        budgets: budgets(plane),
-        troubles: troubles(plane),
+        firing: firing.into(),
+        pending: pending.into(),
+        services: services.into(),
+        targets: targets(plane, now).into(),
+        budgets: budgets.into_iter().map(budget_row).collect::<Vec<_>>().into(),
+        troubles: troubles.into(),
         captured: plane.alerting.captured().len(),
     })
 }
@@ -147,7 +188,7 @@ fn headline(firing: usize, pending: usize, services: &[ServiceRow]) -> (String, 
     }
 }
 
-fn alert_row(a: &StoredAlert, query: &str, external_url: &str, now: Timestamp) -> AlertRow {
+fn alert_row(a: &StoredAlert, query: &str, now: Timestamp) -> AlertRow {
     let since = a.fired_at.unwrap_or(a.active_at);
     let annotation = |name: &str| a.annotations.value(name).to_owned();
     let runbook = match annotation("runbook_url") {
@@ -165,7 +206,7 @@ fn alert_row(a: &StoredAlert, query: &str, external_url: &str, now: Timestamp) -
         lasted: lasted(now - since),
         labels: a.labels.drop(&["alertname", "severity"]).to_string(),
         runbook,
-        graph: rules::manager::graph_url("", query).replace(external_url, ""),
+        graph: rules::manager::graph_url("", query),
     }
 }
 
@@ -177,19 +218,38 @@ fn state(up: Option<bool>) -> (&'static str, &'static str) {
     }
 }
 
-fn services(plane: &Plane, now: Timestamp) -> Vec<ServiceRow> {
+/// The share of good results of the last day by probe, from the store: it outlives the process, which the
+/// collector's own count does not.
+async fn uptimes(plane: &Plane) -> BTreeMap<String, f64> {
+    let query = Query {
+        text: "avg_over_time(probe_success[1d])",
+        when: When::At(plane.clock.now_ms()),
+        timeout: UPTIME_PATIENCE,
+        lookback: None,
+    };
+    let Ok(result) = run_query(plane, query, |result, _| result).await else { return BTreeMap::new() };
+    let QueryValue::Vector(samples) = result.value else { return BTreeMap::new() };
+    let share = |s: InstantSample| match s.value {
+        Value::Float(v) => Some((s.labels.value("probe").to_owned(), v)),
+        Value::Histogram(_) => None,
+    };
+    samples.into_iter().filter_map(share).collect()
+}
+
+fn services(plane: &Plane, now: Timestamp, uptimes: &BTreeMap<String, f64>) -> Vec<ServiceRow> {
     let mut rows: Vec<ServiceRow> = plane
         .observed
         .probes()
         .into_iter()
         .map(|p| {
             let (state, class) = state(p.up);
+            let uptime = uptimes.get(&p.name).copied().or(p.uptime);
             ServiceRow {
                 name: p.name,
                 state,
                 class,
                 since: p.since.map_or_else(String::new, |at| format!("for {}", lasted(now - at))),
-                uptime: p.uptime.map_or_else(String::new, |u| format!("{:.2} %", u * 100.0)),
+                uptime: uptime.map_or_else(String::new, |u| format!("{:.2} %", u * 100.0)),
                 latency: p
                     .latency
                     .map_or_else(String::new, |l| format!("{:.0} ms", l.as_secs_f64() * 1000.0)),
@@ -229,32 +289,25 @@ fn targets(plane: &Plane, now: Timestamp) -> Vec<TargetRow> {
     rows
 }
 
-fn budgets(plane: &Plane) -> Vec<BudgetRow> {
-    let Ok(all) = plane.budget.status() else { return Vec::new() };
-    all.into_iter()
-        .take(100)
-        .map(|b| {
-            let percent =
-                if b.limit_usd.0 > 0 { b.committed_usd.0.saturating_mul(100) / b.limit_usd.0 } else { 100 };
-            BudgetRow {
-                name: if b.scope.is_empty() { b.budget } else { format!("{} {}", b.budget, b.scope) },
-                committed: b.committed_usd.to_string(),
-                limit: b.limit_usd.to_string(),
-                spent: b.spent_usd.to_string(),
-                reserved: b.reserved_usd.to_string(),
-                unconfirmed: b.unconfirmed_usd.to_string(),
-                forecast: b.forecast_usd.to_string(),
-                percent,
-                class: match percent {
-                    ..80 => "good",
-                    80..100 => "warn",
-                    _ => "bad",
-                },
-                resets: clock(b.resets_at),
-                refusals: b.refusals,
-            }
-        })
-        .collect()
+fn budget_row(b: BudgetStatus) -> BudgetRow {
+    let percent = if b.limit_usd.0 > 0 { b.committed_usd.0.saturating_mul(100) / b.limit_usd.0 } else { 100 };
+    BudgetRow {
+        name: if b.scope.is_empty() { b.budget } else { format!("{} {}", b.budget, b.scope) },
+        committed: b.committed_usd.to_string(),
+        limit: b.limit_usd.to_string(),
+        spent: b.spent_usd.to_string(),
+        reserved: b.reserved_usd.to_string(),
+        unconfirmed: b.unconfirmed_usd.to_string(),
+        forecast: b.forecast_usd.to_string(),
+        percent,
+        class: match percent {
+            ..80 => "good",
+            80..100 => "warn",
+            _ => "bad",
+        },
+        resets: clock(b.resets_at),
+        refusals: b.refusals,
+    }
 }
 
 /// What of Vigie's own work fails: loops and deliveries. Rules' errors stand with their loops.
@@ -270,27 +323,25 @@ fn troubles(plane: &Plane) -> Vec<String> {
             all.push(format!("{integration} cannot be told: {error}"));
         }
     }
-    if let Err(e) = plane.budget.status() {
-        all.push(format!("the ledger cannot be read: {e}"));
-    }
     all
 }
 
 impl Status {
-    fn of(plane: &Plane) -> Status {
+    async fn of(plane: &Plane) -> Status {
         let now = plane.clock.now_ms();
-        let mut services = services(plane, now);
+        let mut services = services(plane, now, &uptimes(plane).await);
         // What goes to everybody tells states and nothing of the inside.
         for row in &mut services {
             row.error.clear();
             row.target.clear();
         }
-        let down = services.iter().filter(|s| s.class == "bad").count();
-        let (headline, class) = match down {
-            0 => ("All services work".to_owned(), "good"),
-            1 => ("1 service does not answer".to_owned(), "bad"),
-            n => (format!("{n} services do not answer"), "bad"),
+        let count = |class| services.iter().filter(|s| s.class == class).count();
+        let (headline, class) = match (count("bad"), count("unknown")) {
+            (0, 0) if !services.is_empty() => ("All services work".to_owned(), "good"),
+            (0, _) => ("Not everything has been seen yet".to_owned(), "warn"),
+            (1, _) => ("1 service does not answer".to_owned(), "bad"),
+            (n, _) => (format!("{n} services do not answer"), "bad"),
         };
-        Status { headline, class, services, now: clock(now) }
+        Status { headline, class, services: services.into(), now: clock(now) }
     }
 }

@@ -5,7 +5,9 @@
 
 #![expect(clippy::print_stdout, reason = "a suite says what it counted or skipped")]
 
+mod access;
 mod budgets;
+mod console;
 mod load;
 mod openapi;
 mod plane;

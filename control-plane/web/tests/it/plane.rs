@@ -6,6 +6,7 @@ use kit::{
     client,
     clock::Clock,
     http::{Limits, Server, Service, ServiceAuth, bind},
+    secret::Secret,
     tasks::Tasks,
 };
 use model::{Histogram, Labels, Select, Timestamp, Value as Sample, histogram::Span};
@@ -16,12 +17,12 @@ use state::State;
 use std::{
     net::SocketAddr,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
-use web::{Access, Observed, Plane, ProbeView, Reload, TargetView};
+use web::{Access, Observed, Plane, ProbeView, Reload, RouteInfo, TargetView, access::TokensFile};
 
 /// Where the clock starts: 2023-11-14T22:13:20Z.
 pub(crate) const NOW: Timestamp = 1_700_000_000_000;
@@ -29,6 +30,15 @@ pub(crate) const NOW: Timestamp = 1_700_000_000_000;
 /// The same in seconds, as parameters carry it.
 pub(crate) const NOW_S: &str = "1700000000";
 
+/// A tokens file with one person of each role.
+const TOKENS: &str = "tokens:
+  - {name: vera, role: viewer, token: vera-0123456789abcdef}
+  - {name: otto, role: operator, token: otto-0123456789abcdef}
+  - {name: ada, role: admin, token: ada-00123456789abcdef}
+";
+pub(crate) const VIEWER: &str = "vera-0123456789abcdef";
+pub(crate) const OPERATOR: &str = "otto-0123456789abcdef";
+pub(crate) const ADMIN: &str = "ada-00123456789abcdef";
 pub(crate) const SERVICE: &str = "service-0123456789abcdef";
 
 const BUDGETS: &str = "budgets:
@@ -62,8 +72,15 @@ pub(crate) struct Setup {
     pub(crate) rules: &'static str,
     pub(crate) budgets: &'static str,
     pub(crate) seen: Seen,
+    /// How many series `storm` has.
+    pub(crate) storm: usize,
     /// In place of the store in memory, for queries.
     pub(crate) select: Option<Arc<dyn Select>>,
+    /// With tokens access is closed.
+    pub(crate) tokens: bool,
+    /// Where it is said to listen: that decides whether access may be open.
+    pub(crate) listen: &'static str,
+    pub(crate) external_url: &'static str,
     pub(crate) queries: usize,
     pub(crate) query_timeout: Duration,
 }
@@ -74,7 +91,11 @@ impl Default for Setup {
             rules: "groups: []",
             budgets: BUDGETS,
             seen: Seen::default(),
+            storm: 0,
             select: None,
+            tokens: false,
+            listen: "127.0.0.1:3005",
+            external_url: "http://vigie.test",
             queries: 4,
             query_timeout: Duration::from_secs(10),
         }
@@ -88,7 +109,12 @@ pub(crate) struct Running {
     pub(crate) http: reqwest::Client,
     pub(crate) tasks: Tasks,
     pub(crate) ready: Arc<AtomicBool>,
-    _dir: tempfile::TempDir,
+    /// As they are declared, without health and metrics.
+    pub(crate) routes: Vec<RouteInfo>,
+    /// What the next reload answers.
+    pub(crate) reload: Arc<Mutex<Result<(), String>>>,
+    /// Where the configuration is.
+    pub(crate) dir: tempfile::TempDir,
     state: State,
 }
 
@@ -146,10 +172,11 @@ impl Setup {
         let state = State::open(&dir.path().join("state")).expect("state");
         let store = Arc::new(MemoryStore::new());
         fill(&store);
+        crate::console::storm(&store, self.storm);
         let select = self.select.unwrap_or_else(|| Arc::clone(&store) as Arc<dyn Select>);
         let routing = RoutingConfig::nobody();
         let alerting =
-            Alerting::new(state.clone(), clock.clone(), routing, "http://vigie.test").expect("alerting");
+            Alerting::new(state.clone(), clock.clone(), routing, self.external_url).expect("alerting");
         let budgets = BudgetConfig::parse("budgets.yaml", self.budgets).expect("budgets");
         let budget = Authority::new(state.clone(), clock.clone(), budgets);
         let engine = Arc::new(Engine::new(EngineConfig { experimental: true, ..EngineConfig::default() }));
@@ -160,13 +187,15 @@ impl Setup {
             sink: Arc::clone(&alerting) as Arc<dyn model::AlertSink>,
             state: state.clone(),
             clock: clock.clone(),
-            external_url: "http://vigie.test".to_owned(),
+            external_url: self.external_url.to_owned(),
             interval: Duration::from_secs(60),
         };
         let file = RuleFile::parse("rules.yaml", self.rules).expect("rules");
         let rules = Rules::start(deps, &[file], &tasks).await.expect("rules start");
         evaluated(&rules, &clock).await;
 
+        let reload = Arc::new(Mutex::new(Ok(())));
+        let outcome = Arc::clone(&reload);
         let plane = Plane {
             engine,
             select,
@@ -177,9 +206,12 @@ impl Setup {
             state: state.clone(),
             clock: clock.clone(),
             tasks: tasks.clone(),
-            reload: Reload(Arc::new(|| Box::pin(async { Ok(()) }))),
+            reload: Reload(Arc::new(move || {
+                let outcome = outcome.lock().expect("lock").clone();
+                Box::pin(async move { outcome })
+            })),
             version: "1.2.3",
-            external_url: "http://vigie.test".to_owned(),
+            external_url: self.external_url.to_owned(),
             config_dir: dir.path().to_owned(),
             ready: Arc::default(),
             queries: Arc::new(tokio::sync::Semaphore::new(self.queries)),
@@ -187,18 +219,21 @@ impl Setup {
         };
         let ready = Arc::clone(&plane.ready);
         ready.store(true, Ordering::Relaxed);
-        let listen: SocketAddr = "127.0.0.1:3005".parse().expect("address");
-        let access = Access::new(listen, None, None, false).expect("access");
-        let auth = ServiceAuth::default();
+        let tokens = self.tokens.then(|| TokensFile::parse("tokens.yaml", TOKENS).expect("tokens"));
+        let service_token = self.tokens.then(|| Secret::new(SERVICE));
+        let listen: SocketAddr = self.listen.parse().expect("address");
+        let access = Access::new(listen, tokens, service_token.clone(), true).expect("access");
+        let auth = ServiceAuth::new(service_token);
         let service =
             Service::new("vigie", "1.2.3", clock.clone(), auth, Limits::default()).expect("service");
         let routes = web::routes(&plane, access);
+        let list = routes.list().to_vec();
         let bound = bind("vigie", "127.0.0.1:0").await.expect("bind");
         let base = format!("http://{}", bound.address);
         let router = service.router(routes.into_router());
         Server::start(&tasks, "vigie", bound, router, Duration::from_secs(1));
         let http = client::build(Duration::from_secs(15)).expect("client");
-        Running { base, http, tasks, ready, state, _dir: dir }
+        Running { base, http, tasks, ready, routes: list, reload, dir, state }
     }
 }
 
