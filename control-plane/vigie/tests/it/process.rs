@@ -1,7 +1,9 @@
 //! A process of a test: its log in a file, ended by its own pid.
 
 use std::{
+    collections::hash_map::RandomState,
     fs::File,
+    hash::{BuildHasher, Hasher},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     time::Duration,
@@ -119,7 +121,9 @@ pub(crate) struct Ports(u16);
 
 impl Ports {
     pub(crate) fn new() -> Ports {
-        Ports(20_000 + u16::try_from(std::process::id() % 11_000).expect("below 11000"))
+        // Tests that run side by side, in one process or several, begin at places of their own.
+        let random = RandomState::new().build_hasher().finish() % 11_000;
+        Ports(20_000 + u16::try_from(random).expect("below 11000"))
     }
 
     pub(crate) fn free(&mut self) -> u16 {
