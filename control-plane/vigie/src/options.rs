@@ -29,6 +29,8 @@ pub struct Options {
     pub grafana_url: Option<String>,
     pub grafana_token: Option<Secret>,
     pub grafana_org: Option<String>,
+    /// What Grafana presents to Vigie, where Vigie wants a token.
+    pub grafana_vigie_token: Option<Secret>,
     pub routing: alerting::Overrides,
     /// For `${NAME}` in `probes/`.
     pub settings: Settings,
@@ -79,6 +81,7 @@ impl Options {
             grafana_url: settings.get("GRAFANA_URL").map(str::to_owned),
             grafana_token: settings.secret("GRAFANA_API_KEY", &mut problems),
             grafana_org: settings.get("GRAFANA_ORG_ID").map(str::to_owned),
+            grafana_vigie_token: settings.secret("GRAFANA_VIGIE_TOKEN", &mut problems),
             routing: alerting::Overrides {
                 smtp_smarthost: settings.get("SMTP_SMARTHOST").map(str::to_owned),
                 smtp_from: settings.get("SMTP_FROM").map(str::to_owned),

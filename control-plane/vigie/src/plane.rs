@@ -463,6 +463,7 @@ fn push_dashboards(
         token: options.grafana_token.clone(),
         org: options.grafana_org.clone(),
         prometheus_url: prometheus_url.to_owned(),
+        prometheus_token: options.grafana_vigie_token.clone(),
     })?);
     let shared = Arc::clone(rooms);
     let poke = tasks.reconciler("grafana push", Schedule::Every(Duration::from_secs(300)), move || {

@@ -20,6 +20,8 @@ pub struct GrafanaConfig {
     pub org: Option<String>,
     /// Where Grafana finds Vigie's Prometheus API.
     pub prometheus_url: String,
+    /// What Grafana presents there, where Vigie wants a token: a viewer's.
+    pub prometheus_token: Option<Secret>,
 }
 
 /// Pushes to one Grafana.
@@ -158,17 +160,23 @@ impl Grafana {
     }
 
     async fn datasource(&self) -> anyhow::Result<()> {
-        let wanted = json!({
+        let mut wanted = json!({
             "uid": DATASOURCE_UID, "name": "Vigie", "type": "prometheus", "access": "proxy",
             "url": self.config.prometheus_url, "isDefault": true,
             "jsonData": {"httpMethod": "POST", "timeInterval": "15s", "prometheusType": "Prometheus"},
         });
+        if let Some(token) = &self.config.prometheus_token {
+            wanted["jsonData"]["httpHeaderName1"] = "Authorization".into();
+            wanted["secureJsonData"] = json!({"httpHeaderValue1": format!("Bearer {}", token.expose())});
+        }
         let path = format!("/api/datasources/uid/{DATASOURCE_UID}");
         let (status, found) = self.call(Method::GET, &path, None).await?;
         let (method, path) = if status == StatusCode::NOT_FOUND {
             (Method::POST, "/api/datasources".to_owned())
         } else if status.is_success() {
-            if found["url"] == wanted["url"] && found["type"] == wanted["type"] {
+            // Grafana never shows a secret again, so one that is configured is written every time.
+            let same = found["url"] == wanted["url"] && found["type"] == wanted["type"];
+            if same && self.config.prometheus_token.is_none() {
                 return Ok(());
             }
             (Method::PUT, path)

@@ -56,6 +56,11 @@ pub const NAMES: &[(&str, &str, &str)] = &[
     ("SLACK_API_URL_FILE", "", "file with Slack's webhook address, overrides routing.yaml's global"),
     ("GRAFANA_URL", "", "Grafana to push dashboards to; unset: none"),
     ("GRAFANA_API_KEY", "", "Grafana's service account token"),
+    (
+        "GRAFANA_VIGIE_TOKEN",
+        "",
+        "a viewer's token that Grafana presents to Vigie, where VIGIE_TOKENS_FILE is set",
+    ),
     ("GRAFANA_ORG_ID", "", "Grafana's organisation"),
     ("PROMETHEUS_PORT", "", "a second port for the Prometheus API, usually 9090; unset: none"),
     ("HEALTH_CHECK_INTERVAL", "30000", "milliseconds between probes that name no interval"),

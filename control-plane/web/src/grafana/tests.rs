@@ -12,6 +12,7 @@ async fn grafana(server: &MockServer) -> Grafana {
         token: Some(Secret::new("glsa_secret")),
         org: None,
         prometheus_url: "http://127.0.0.1:9090".into(),
+        prometheus_token: None,
     };
     Grafana::new(config).expect("client")
 }
@@ -67,6 +68,38 @@ async fn a_grafana_that_is_right_already_only_gets_dashboards_and_a_refusal_is_a
         .await;
     let error = grafana(&server).await.push(&dashboards()).await.expect_err("refused").to_string();
     assert!(error.ends_with("dashboards/system-overview.json: 403 Forbidden Access denied"), "{error}");
+}
+
+#[tokio::test]
+async fn a_guarded_vigie_gives_grafana_its_token_every_time() {
+    let server = MockServer::start().await;
+    Mock::given(path("/api/folders/vigie")).respond_with(ResponseTemplate::new(200)).mount(&server).await;
+    let found = json!({"uid": "vigie", "type": "prometheus", "url": "http://127.0.0.1:9090"});
+    let wanted = json!({
+        "jsonData": {"httpHeaderName1": "Authorization"},
+        "secureJsonData": {"httpHeaderValue1": "Bearer viewer-token"},
+    });
+    let source = || path("/api/datasources/uid/vigie");
+    Mock::given(method("GET"))
+        .and(source())
+        .respond_with(ResponseTemplate::new(200).set_body_json(found))
+        .mount(&server)
+        .await;
+    Mock::given(method("PUT"))
+        .and(source())
+        .and(body_partial_json(wanted))
+        .respond_with(ResponseTemplate::new(200))
+        .expect(2)
+        .mount(&server)
+        .await;
+    let config = GrafanaConfig {
+        prometheus_token: Some(Secret::new("viewer-token")),
+        ..grafana(&server).await.config
+    };
+    let grafana = Grafana::new(config).expect("client");
+    for _ in 0..2 {
+        assert_eq!(grafana.push(&[]).await.expect("pushed"), 0);
+    }
 }
 
 #[test]

@@ -131,8 +131,10 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for JsonLog {
                 }
             }
         }
+        let named = collect.fields.remove("service");
         let service = context
             .remove("service")
+            .or(named)
             .and_then(|v| v.as_str().map(str::to_owned))
             .unwrap_or_else(|| self.service.clone());
         let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
@@ -157,3 +159,6 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for JsonLog {
         self.output.write(text.as_bytes());
     }
 }
+
+#[cfg(test)]
+mod tests;
