@@ -99,7 +99,7 @@ fn title(job: &Job, status: &str, firing: usize) -> String {
         if !first.is_empty() && values.all(|v| v == first) { Some(first.to_owned()) } else { None }
     };
     let name = common("alertname").unwrap_or_else(|| "several alerts".to_owned());
-    let whom = ["service", "probe", "instance", "budget"].into_iter().find_map(common);
+    let whom = ["service", "budget", "probe", "instance"].into_iter().find_map(common);
     let count = if firing > 1 { format!(" x{firing}") } else { String::new() };
     match whom {
         Some(whom) => format!("{status}{count}: {name} ({whom})"),
