@@ -324,7 +324,7 @@ impl Authority {
         Ok(all)
     }
 
-    /// The series that DESIGN's table gives to the budget, for collect/self.
+    /// The budget's series, for collect/self.
     ///
     /// # Errors
     /// When the ledger cannot be read.

@@ -39,7 +39,7 @@ impl LlmConfig {
         let wanted = settings.get("DEFAULT_AI_PROVIDER");
         let provider = match (wanted, key) {
             (None | Some("openai"), Some(key)) => openai(settings, key, problems),
-            // The manual's default is openai; without a key that means: offline, said aloud at start.
+            // The default is openai; without a key that means: offline, said aloud at start.
             (None | Some("openai" | "offline"), _) => ProviderConfig::Offline,
             (Some(other), _) => {
                 problems.push(setting_problem(
