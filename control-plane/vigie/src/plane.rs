@@ -367,7 +367,9 @@ fn access(options: &Options, address: SocketAddr) -> anyhow::Result<Access> {
 /// Opens both stores, on a thread that may block.
 async fn open_stores(options: &Options, clock: &Clock) -> anyhow::Result<(State, Tsdb, i64)> {
     let (dir, retention, clock) = (options.data_dir.clone(), options.retention, clock.clone());
+    let span = tracing::Span::current();
     tokio::task::spawn_blocking(move || {
+        let _named = span.entered();
         let begun = clock.elapsed();
         let config =
             TsdbConfig { retention, max_series: Some(MOST_SERIES), ..TsdbConfig::new(dir.join("series")) };
