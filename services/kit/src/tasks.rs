@@ -40,6 +40,8 @@ pub struct Tasks {
     clock: Clock,
     stop: CancellationToken,
     running: TaskTracker,
+    /// Those of the groups that this one was made from: who stops them waits for these tasks too.
+    above: Vec<TaskTracker>,
     status: Arc<Mutex<BTreeMap<String, LoopStatus>>>,
     span: tracing::Span,
 }
@@ -70,6 +72,7 @@ impl Tasks {
             clock,
             stop: CancellationToken::new(),
             running: TaskTracker::new(),
+            above: Vec::new(),
             status: Arc::default(),
             span: tracing::Span::none(),
         }
@@ -77,7 +80,8 @@ impl Tasks {
 
     /// A group that stops when this one does, or before. The status table is common.
     pub fn group(&self) -> Tasks {
-        Tasks { stop: self.stop.child_token(), running: TaskTracker::new(), ..self.clone() }
+        let above = self.above.iter().chain([&self.running]).cloned().collect();
+        Tasks { stop: self.stop.child_token(), running: TaskTracker::new(), above, ..self.clone() }
     }
 
     /// The same group, whose tasks log under `span` (a service's name, in a process of several services).
@@ -98,7 +102,9 @@ impl Tasks {
     pub fn spawn(&self, name: impl Into<String>, work: impl Future<Output = ()> + Send + 'static) {
         let (name, status) = (name.into(), Arc::clone(&self.status));
         let span = self.span.clone();
+        let counted: Vec<_> = self.above.iter().map(TaskTracker::token).collect();
         let guarded = async move {
+            let _counted = counted;
             if let Err(panic) = AssertUnwindSafe(work).catch_unwind().await {
                 let text = panic_text(panic.as_ref());
                 tracing::error!(task = %name, panic = %text, "a task panicked");
@@ -185,7 +191,8 @@ impl Tasks {
         self.status.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 
-    /// Tells the group to stop and waits at most `patience` for its tasks. Returns whether all had ended.
+    /// Tells the group to stop and waits at most `patience` for its tasks and those of the groups made from it.
+    /// Returns whether all had ended.
     pub async fn stop(&self, patience: Duration) -> bool {
         self.stop.cancel();
         self.running.close();

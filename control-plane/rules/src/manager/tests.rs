@@ -213,3 +213,55 @@ async fn downtime_before_the_last_restart_does_not_count_either() {
         plane.clock.sleep(Duration::from_secs(downtime)).await;
     }
 }
+
+/// A store that answers only once it is told to stop.
+#[derive(Debug)]
+struct Stuck(Mutex<Option<tokio::sync::oneshot::Sender<()>>>);
+
+impl Select for Stuck {
+    fn select<'a>(
+        &'a self,
+        request: &SelectRequest<'_>,
+    ) -> Result<Box<dyn model::SeriesStream + 'a>, model::SelectError> {
+        if let Some(entered) = self.0.lock().unwrap().take() {
+            entered.send(()).expect("somebody waits");
+        }
+        loop {
+            request.cancel.check()?;
+            std::thread::yield_now();
+        }
+    }
+    fn series(&self, _: &SelectRequest<'_>) -> Result<Vec<Labels>, model::SelectError> {
+        Ok(Vec::new())
+    }
+    fn label_names(&self, _: &SelectRequest<'_>) -> Result<Vec<String>, model::SelectError> {
+        Ok(Vec::new())
+    }
+    fn label_values(&self, _: &str, _: &SelectRequest<'_>) -> Result<Vec<String>, model::SelectError> {
+        Ok(Vec::new())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_evaluation_that_is_stuck_stops_with_its_group() {
+    let plane = Plane { clock: Clock::system(), ..Plane::new() };
+    let (entered, stuck) = tokio::sync::oneshot::channel();
+    let state = State::open(plane.dir.path()).expect("state");
+    let deps = RulesDeps {
+        engine: Arc::default(),
+        select: Arc::new(Stuck(Mutex::new(Some(entered)))),
+        append: Arc::clone(&plane.store) as Arc<dyn Append>,
+        sink: Arc::clone(&plane.told) as Arc<dyn AlertSink>,
+        state: state.clone(),
+        clock: plane.clock.clone(),
+        external_url: String::new(),
+        interval: Duration::from_secs(15),
+    };
+    let tasks = Tasks::new(plane.clock.clone());
+    let files = [RuleFile::parse("r", RULES).expect("rules")];
+    let rules = Rules::start(deps, &files, &tasks).await.expect("start");
+    stuck.await.expect("it is asked");
+    stop(tasks, state).await;
+    let error = rules.view()[0].rules[0].last_error.clone().expect("an error");
+    assert!(error.contains("canceled"), "{error}");
+}

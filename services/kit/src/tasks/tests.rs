@@ -62,3 +62,19 @@ async fn a_group_stops_without_its_parent_and_with_it() {
     tasks.stop(SECOND).await;
     assert!(late.stop(SECOND).await);
 }
+
+#[tokio::test(start_paused = true)]
+async fn whoever_stops_a_group_waits_for_the_groups_made_from_it() {
+    let clock = Clock::simulated(0);
+    let tasks = Tasks::new(clock.clone());
+    let inner = tasks.group().group();
+    let (ended, seen) = (Arc::new(AtomicU32::new(0)), inner.stopping());
+    let done = Arc::clone(&ended);
+    inner.spawn("slow to end", async move {
+        seen.cancelled().await;
+        clock.sleep(SECOND).await;
+        done.store(1, Ordering::SeqCst);
+    });
+    assert!(tasks.stop(2 * SECOND).await);
+    assert_eq!(ended.load(Ordering::SeqCst), 1);
+}
