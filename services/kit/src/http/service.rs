@@ -87,34 +87,36 @@ impl Service {
 
     /// The service's routes with health, metrics and the middleware around them.
     pub fn router(&self, own: Router) -> Router {
-        let own = own.merge(Router::new().route(
-            "/api/v1/health",
-            get({
-                let health = self.health.clone();
-                move || answer_health(health.clone())
-            }),
-        ));
-        let metrics = || {
-            get({
-                let registry = self.registry.clone();
-                move || {
-                    let registry = registry.clone();
-                    async move { answer_metrics(&registry) }
-                }
-            })
-        };
-        let routes = own.route("/metrics", metrics()).route("/api/v1/metrics", metrics());
+        let (asked, counted) = (self.clone(), self.clone());
+        let health = get(move || {
+            let service = asked.clone();
+            async move { service.answer_health().await }
+        });
+        let metrics = get(move || {
+            let service = counted.clone();
+            async move { service.answer_metrics() }
+        });
+        let routes = own
+            .route("/api/v1/health", health)
+            .route("/metrics", metrics.clone())
+            .route("/api/v1/metrics", metrics);
         self.wrap(routes)
     }
 
     /// The answer of `GET /api/v1/health`, for a router that has its own.
     pub async fn answer_health(&self) -> Response {
-        answer_health(self.health.clone()).await
+        let report = self.health.report().await;
+        let status =
+            if report.status == "unavailable" { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
+        (status, [(header::CACHE_CONTROL, "no-store")], axum::Json(report)).into_response()
     }
 
     /// The answer of `GET /metrics`, for a router that guards it.
     pub fn answer_metrics(&self) -> Response {
-        answer_metrics(&self.registry)
+        match metrics::render(&self.registry) {
+            Ok(text) => ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response(),
+            Err(e) => super::ApiError::internal(&e.into()).into_response(),
+        }
     }
 
     /// Only the middleware: for a router that brings health and metrics itself.
@@ -124,19 +126,5 @@ impl Service {
             .fallback(|| async { StatusCode::NOT_FOUND })
             .layer(DefaultBodyLimit::max(self.around.limits.body_bytes))
             .layer(middleware::from_fn(move |request, next| around(Arc::clone(&ctx), request, next)))
-    }
-}
-
-async fn answer_health(health: Health) -> Response {
-    let report = health.report().await;
-    let status =
-        if report.status == "unavailable" { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
-    (status, [(header::CACHE_CONTROL, "no-store")], axum::Json(report)).into_response()
-}
-
-fn answer_metrics(registry: &Registry) -> Response {
-    match metrics::render(registry) {
-        Ok(text) => ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response(),
-        Err(e) => super::ApiError::internal(&e.into()).into_response(),
     }
 }
