@@ -143,10 +143,6 @@ impl Authority {
         self.config.store(Arc::new(config));
     }
 
-    pub fn config(&self) -> Arc<BudgetConfig> {
-        self.config.load_full()
-    }
-
     /// Starts the loop that ends holds past their time.
     pub fn start(self: &Arc<Self>, tasks: &Tasks) {
         let authority = Arc::clone(self);
