@@ -216,3 +216,15 @@ fn a_reload_repeats_no_message_that_is_under_way_and_keeps_its_backoff() {
     let again: Vec<String> = core.due(11_000).into_iter().map(|j| j.integration.name).collect();
     assert_eq!(again, [jobs[0].integration.name.clone()]);
 }
+
+#[test]
+fn a_first_message_long_after_it_was_due_says_so_also_after_a_restart() {
+    for (now, late) in [(10_000, None), (70_000, None), (70_001, Some(10_000))] {
+        let mut before = core();
+        accept(&mut before, 0, &[alert("Down", "a", None)]);
+        let inbox: Vec<_> = before.inbox().cloned().collect();
+        let mut after = Core::restore(Arc::clone(&before.config), inbox, vec![]);
+        let since: Vec<_> = after.due(now).iter().map(|j| j.delayed_since).collect();
+        assert_eq!(since, [late, late], "{now}");
+    }
+}
