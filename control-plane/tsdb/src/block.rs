@@ -8,8 +8,8 @@
 mod index;
 mod write;
 
-pub(crate) use index::BlockIndex;
-pub(crate) use write::write;
+pub(crate) use index::{BlockIndex, Cursor, Place};
+pub(crate) use write::Writer;
 
 use crate::{
     bytes::{Reader, put_u32, put_u64},
@@ -94,9 +94,22 @@ pub(crate) enum BlockError {
     Damaged(&'static str),
 }
 
-pub(crate) fn file_name(start: Timestamp, end: Timestamp) -> String {
-    format!("{start}_{end}.block")
+/// The name of a block's file. `number` tells blocks of one range apart; most ranges have the one with 0.
+pub(crate) fn file_name(start: Timestamp, end: Timestamp, number: u64) -> String {
+    if number == 0 { format!("{start}_{end}.block") } else { format!("{start}_{end}_{number}.block") }
 }
+
+/// Bytes of a file that were read ahead, for series that lie one behind the other.
+#[derive(Debug, Default)]
+pub(crate) struct Window {
+    at: u64,
+    bytes: Vec<u8>,
+    /// Where the last series that was read ends.
+    end: u64,
+}
+
+/// Bytes that are read ahead.
+const AHEAD: u64 = 128 << 10;
 
 impl Block {
     pub(crate) fn open(disk: &dyn Disk, path: &Path) -> Result<Block, BlockError> {
@@ -152,8 +165,20 @@ impl Block {
     }
 
     /// The chunks of a series whose place the index gave.
-    pub(crate) fn chunks(&self, at: u64, len: u64) -> Result<Vec<Chunk>, SelectError> {
-        let bytes = self.read(at, len)?;
+    pub(crate) fn chunks(&self, place: Place, window: &mut Window) -> Result<Vec<Chunk>, SelectError> {
+        let end = place.at.checked_add(place.len).filter(|end| *end <= self.footer.index_at);
+        let end = end.ok_or_else(|| self.corrupt("a reference"))?;
+        if place.at < window.at || end > window.at + window.bytes.len() as u64 {
+            // Whoever reads one series behind the other is likely to go on.
+            let near = place.at >= window.end && place.at - window.end <= 4096 && window.end > 0;
+            let len = if near { (self.footer.index_at - place.at).min(place.len.max(AHEAD)) } else { place.len };
+            window.bytes = self.read(place.at, len)?;
+            window.at = place.at;
+        }
+        window.end = end;
+        let begin = usize::try_from(place.at - window.at).unwrap_or(usize::MAX);
+        let len = usize::try_from(place.len).unwrap_or(usize::MAX);
+        let bytes = window.bytes.get(begin..begin.saturating_add(len)).unwrap_or_default();
         let (crc, body) = bytes.split_at_checked(4).ok_or_else(|| self.corrupt("a series"))?;
         if crc32fast::hash(body).to_le_bytes() != crc {
             return Err(self.corrupt("a series"));
@@ -161,7 +186,7 @@ impl Block {
         let mut r = Reader::new(body, "chunk");
         let mut chunks = Vec::new();
         while !r.is_empty() {
-            chunks.push(Chunk::get(&mut r).map_err(|_| self.corrupt("a chunk"))?);
+            chunks.push(Chunk::get(&mut r, self.footer.start).map_err(|_| self.corrupt("a chunk"))?);
         }
         Ok(chunks)
     }

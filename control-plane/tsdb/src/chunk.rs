@@ -8,6 +8,7 @@
 
 mod column;
 mod layout;
+pub(crate) mod packed;
 
 use crate::{
     bits::{BitReader, BitWriter},
@@ -21,6 +22,7 @@ use std::sync::Arc;
 
 const HISTOGRAM: u8 = 1;
 const STARTS: u8 = 2;
+const PACKED: u8 = 4;
 
 /// Samples after which a chunk is full.
 pub(crate) const MAX_SAMPLES: u16 = 240;
@@ -42,21 +44,22 @@ impl Chunk {
         self.min <= end && self.max >= start
     }
 
-    pub(crate) fn put(&self, out: &mut Vec<u8>) {
-        put_parts(out, self.flags, self.count, (self.min, self.max), &self.data);
+    /// `base` is a time that the reader knows, near to which the chunk begins.
+    pub(crate) fn put(&self, out: &mut Vec<u8>, base: Timestamp) {
+        put_parts(out, self.flags, self.count, (self.min.wrapping_sub(base), self.max.wrapping_sub(base)), &self.data);
     }
 
     /// Reads what [`Chunk::put`] wrote. The samples inside are checked only when they are decoded.
-    pub(crate) fn get(r: &mut Reader<'_>) -> Result<Chunk, Malformed> {
+    pub(crate) fn get(r: &mut Reader<'_>, base: Timestamp) -> Result<Chunk, Malformed> {
         let bad = r.bad();
         let flags = r.u8()?;
         let count = u16::try_from(r.uvarint()?).map_err(|_| bad)?;
-        let min = r.ivarint()?;
+        let min = r.ivarint()?.wrapping_add(base);
         let span = i64::try_from(r.uvarint()?).map_err(|_| bad)?;
         let max = min.checked_add(span).ok_or(bad)?;
         let len = r.count()?;
         let data = r.take(len)?.into();
-        if flags & !(HISTOGRAM | STARTS) != 0 || count == 0 {
+        if flags & !(HISTOGRAM | STARTS) != 0 && flags != PACKED || count == 0 {
             return Err(bad);
         }
         Ok(Chunk { flags, count, min, max, data })
@@ -69,13 +72,42 @@ impl Chunk {
     pub(crate) fn count(&self) -> u16 {
         self.count
     }
+
+    /// A chunk of floats without start times; `times` ascend strictly, 1 to 65,535 of them.
+    pub(crate) fn pack(times: &[Timestamp], values: &[f64]) -> Chunk {
+        let mut data = Vec::with_capacity(values.len() + 16);
+        packed::put_times(&mut data, times);
+        packed::put_values(&mut data, values);
+        Chunk {
+            flags: PACKED,
+            count: u16::try_from(times.len()).unwrap_or(u16::MAX),
+            min: times.first().copied().unwrap_or(0),
+            max: times.last().copied().unwrap_or(0),
+            data: data.into(),
+        }
+    }
+
+    /// Appends times and numbers of a packed chunk; `false` when it is of another kind.
+    pub(crate) fn unpack(
+        &self,
+        times: &mut Vec<Timestamp>,
+        values: &mut Vec<f64>,
+    ) -> Result<bool, Malformed> {
+        if self.flags != PACKED {
+            return Ok(false);
+        }
+        let mut r = Reader::new(&self.data, "chunk");
+        packed::get_times(&mut r, self.min, usize::from(self.count), times)?;
+        packed::get_values(&mut r, usize::from(self.count), |v| values.push(v))?;
+        if times.last() == Some(&self.max) && r.is_empty() { Ok(true) } else { Err(BAD) }
+    }
 }
 
 fn put_parts(out: &mut Vec<u8>, flags: u8, count: u16, (min, max): (i64, i64), data: &[u8]) {
     out.push(flags);
     put_uvarint(out, u64::from(count));
     put_ivarint(out, min);
-    put_uvarint(out, max.abs_diff(min));
+    put_uvarint(out, max.wrapping_sub(min).cast_unsigned());
     put_uvarint(out, data.len() as u64);
     out.extend_from_slice(data);
 }
@@ -274,10 +306,6 @@ impl OpenChunk {
         Samples::new(self.flags, self.count, self.min, self.bits.bytes())
     }
 
-    pub(crate) fn put_to(&self, out: &mut Vec<u8>) {
-        put_parts(out, self.flags, self.count, (self.min, self.max), self.bits.bytes());
-    }
-
     pub(crate) fn seal(&self) -> Chunk {
         Chunk {
             flags: self.flags,
@@ -303,6 +331,8 @@ pub(crate) struct Samples<'a> {
     layout: Option<Histogram>,
     columns: Vec<Column>,
     one: Column,
+    /// What a packed chunk holds, last sample first.
+    unpacked: Option<Vec<(Timestamp, f64)>>,
 }
 
 const BAD: Malformed = Malformed("chunk");
@@ -321,6 +351,7 @@ impl<'a> Samples<'a> {
             layout: None,
             columns: Vec::new(),
             one: Column::new(0.0, false),
+            unpacked: None,
         }
     }
 
@@ -328,6 +359,9 @@ impl<'a> Samples<'a> {
     pub(crate) fn next(&mut self) -> Result<Option<(Timestamp, Option<Timestamp>, Value)>, Malformed> {
         if self.left == 0 {
             return Ok(None);
+        }
+        if self.flags == PACKED {
+            return self.next_unpacked();
         }
         self.left -= 1;
         let first = std::mem::replace(&mut self.first, false);
@@ -350,6 +384,22 @@ impl<'a> Samples<'a> {
             Value::Histogram(Arc::new(self.next_histogram(first)?))
         };
         Ok(Some((self.at, (self.start != 0).then_some(self.start), value)))
+    }
+
+    fn next_unpacked(&mut self) -> Result<Option<(Timestamp, Option<Timestamp>, Value)>, Malformed> {
+        let samples = match &mut self.unpacked {
+            Some(samples) => samples,
+            None => {
+                let count = usize::from(self.left);
+                let (mut times, mut values) = (Vec::with_capacity(count), Vec::with_capacity(count));
+                let mut r = Reader::new(self.data, "chunk");
+                packed::get_times(&mut r, self.at, count, &mut times)?;
+                packed::get_values(&mut r, count, |v| values.push(v))?;
+                self.unpacked.insert(times.into_iter().zip(values).rev().collect())
+            }
+        };
+        self.left -= 1;
+        Ok(samples.pop().map(|(at, v)| (at, None, Value::Float(v))))
     }
 
     fn number(column: &mut Column, first: bool, bits: &mut BitReader<'_>) -> Result<f64, Malformed> {

@@ -16,11 +16,15 @@ mod bits;
 mod block;
 mod bytes;
 mod chunk;
+mod decimal;
 pub mod disk;
 mod head;
+mod ids;
 mod log;
+mod pack;
 mod postings;
 mod record;
+mod row;
 mod select;
 mod store;
 

@@ -7,6 +7,8 @@
 use crate::{
     bytes::{Malformed, Reader, put_ivarint, put_str, put_u32, put_uvarint, unzigzag, zigzag},
     chunk::{Chunk, get_histogram, put_histogram},
+    head::{LoggedRow, Matrix},
+    row::Row,
 };
 use model::{Label, Labels, Timestamp, Value};
 use std::{collections::HashMap, sync::Arc};
@@ -17,6 +19,8 @@ pub(crate) const MARKER: [u8; 4] = [0xf5, b'V', b'g', 0xfa];
 pub(crate) const FRAME: usize = 12;
 /// No record is longer.
 pub(crate) const MAX_RECORD: usize = 64 << 20;
+/// Groups are numbered from 0, and a number is used again: no store has so many.
+const MAX_GROUPS: u32 = 1 << 26;
 /// Samples in one record, which keeps it far below [`MAX_RECORD`].
 pub(crate) const MAX_COLUMN: usize = 1 << 20;
 
@@ -25,6 +29,8 @@ const SAMPLES: u8 = 2;
 const ENTRIES: u8 = 3;
 const CHUNKS: u8 = 4;
 const MARK: u8 = 5;
+const ROW: u8 = 6;
+const GROUP: u8 = 7;
 
 /// A sample with everything said.
 #[derive(Debug, Clone, PartialEq)]
@@ -35,7 +41,7 @@ pub(crate) struct Full {
     pub(crate) value: Value,
 }
 
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, PartialEq)]
 pub(crate) enum Record {
     /// Series that are new, with the numbers that stand for them from now on.
     Series(Vec<(u64, Labels)>),
@@ -45,6 +51,11 @@ pub(crate) enum Record {
     Entries(Vec<Full>),
     /// Whole chunks, in a checkpoint.
     Chunks(Vec<(u64, Chunk)>),
+    /// A row of a group: its place among the rows that are told from each other, and the series of the columns
+    /// that are new in it.
+    Row { group: u32, place: usize, added: Vec<u64>, row: Row },
+    /// The columns of a group and what is sealed of them, in a checkpoint.
+    Group { group: u32, columns: Vec<u64>, sealed: Vec<Matrix> },
     /// Begins a checkpoint: the next free series number, and the time before which everything is in blocks.
     Mark { next_id: u64, min_valid: Timestamp },
 }
@@ -73,31 +84,66 @@ pub(crate) fn checksum(len: u32, payload: &[u8]) -> u32 {
 
 pub(crate) fn put_series(out: &mut Vec<u8>, series: &[(u64, Labels)]) {
     frame(out, SERIES, |out| {
-        let mut numbers: HashMap<&str, u64> = HashMap::new();
-        let mut strings = Vec::new();
-        for s in series.iter().flat_map(|(_, l)| l.iter()).flat_map(|l| [&l.name, &l.value]) {
-            let next = numbers.len() as u64;
-            numbers.entry(s).or_insert_with(|| {
-                strings.push(s);
+        let mut strings: HashMap<&str, u64> = HashMap::new();
+        let mut pairs: HashMap<(&str, &str), u64> = HashMap::new();
+        let (mut texts, mut told) = (Vec::new(), Vec::new());
+        for l in series.iter().flat_map(|(_, l)| l.iter()) {
+            let next = pairs.len() as u64;
+            pairs.entry((&l.name, &l.value)).or_insert_with(|| {
+                let mut number = |text| {
+                    let next = strings.len() as u64;
+                    *strings.entry(text).or_insert_with(|| {
+                        texts.push(text);
+                        next
+                    })
+                };
+                told.push((number(&*l.name), number(&*l.value)));
                 next
             });
         }
-        put_uvarint(out, strings.len() as u64);
-        for s in strings {
-            put_str(out, s);
+        put_uvarint(out, texts.len() as u64);
+        texts.iter().for_each(|s| put_str(out, s));
+        put_uvarint(out, told.len() as u64);
+        for (name, value) in &told {
+            put_uvarint(out, *name);
+            put_uvarint(out, *value);
         }
         put_uvarint(out, series.len() as u64);
-        let mut last = 0u64;
+        let (mut last, mut before) = (0u64, Vec::new());
         for (id, labels) in series {
             put_ivarint(out, id.wrapping_sub(last).cast_signed());
             last = *id;
-            put_uvarint(out, labels.len() as u64);
-            for l in labels.iter() {
-                put_uvarint(out, numbers[&*l.name]);
-                put_uvarint(out, numbers[&*l.value]);
-            }
+            let numbers: Vec<u64> = labels.iter().map(|l| pairs[&(&*l.name, &*l.value)]).collect();
+            put_change(out, &before, &numbers);
+            before = numbers;
         }
     });
+}
+
+/// A list told from the one before: how many are the same at its beginning and at its end, and those between.
+pub(crate) fn put_change(out: &mut Vec<u8>, before: &[u64], list: &[u64]) {
+    let head = before.iter().zip(list).take_while(|(a, b)| a == b).count();
+    let same = before[head..].iter().rev().zip(list[head..].iter().rev()).take_while(|(a, b)| a == b);
+    let tail = same.count();
+    let middle = &list[head..list.len() - tail];
+    for n in [head, tail, middle.len()] {
+        put_uvarint(out, n as u64);
+    }
+    middle.iter().for_each(|n| put_uvarint(out, *n));
+}
+
+pub(crate) fn get_change(r: &mut Reader<'_>, before: &[u64]) -> Result<Vec<u64>, Malformed> {
+    let bad = r.bad();
+    let [head, tail, middle] = [r.u32_varint()? as usize, r.u32_varint()? as usize, r.count()?];
+    if head > before.len() || tail > before.len() - head {
+        return Err(bad);
+    }
+    let mut list = before[..head].to_vec();
+    for _ in 0..middle {
+        list.push(r.uvarint()?);
+    }
+    list.extend_from_slice(&before[before.len() - tail..]);
+    Ok(list)
 }
 
 fn get_series(r: &mut Reader<'_>) -> Result<Vec<(u64, Labels)>, Malformed> {
@@ -106,18 +152,21 @@ fn get_series(r: &mut Reader<'_>) -> Result<Vec<(u64, Labels)>, Malformed> {
     for _ in 0..r.count()? {
         strings.push(r.str()?.into());
     }
+    let mut pairs = Vec::new();
+    for _ in 0..r.count()? {
+        let mut string = || {
+            let i = usize::try_from(r.uvarint()?).map_err(|_| bad)?;
+            strings.get(i).cloned().ok_or(bad)
+        };
+        pairs.push(Label { name: string()?, value: string()? });
+    }
     let mut out = Vec::new();
-    let mut last = 0u64;
+    let (mut last, mut before) = (0u64, Vec::new());
     for _ in 0..r.count()? {
         last = last.wrapping_add(r.ivarint()?.cast_unsigned());
-        let mut labels = Vec::new();
-        for _ in 0..r.count()? {
-            let mut string = || {
-                let i = usize::try_from(r.uvarint()?).map_err(|_| bad)?;
-                strings.get(i).cloned().ok_or(bad)
-            };
-            labels.push(Label { name: string()?, value: string()? });
-        }
+        before = get_change(r, &before)?;
+        let label = |n: &u64| pairs.get(usize::try_from(*n).ok()?).cloned();
+        let labels = before.iter().map(label).collect::<Option<Vec<_>>>().ok_or(bad)?;
         out.push((last, Labels::from_sorted(labels).ok_or(bad)?));
     }
     Ok(out)
@@ -155,39 +204,28 @@ fn get_number(r: &mut Reader<'_>, nibble: u8) -> Result<f64, Malformed> {
     }
 }
 
-/// At most [`MAX_COLUMN`] samples.
-pub(crate) fn put_samples(out: &mut Vec<u8>, at: Timestamp, series: &[u64], values: &[f64]) {
-    frame(out, SAMPLES, |out| {
-        put_ivarint(out, at);
-        put_uvarint(out, series.len() as u64);
-        let mut expected = 0u64;
-        let mut rest = series;
-        while let Some(first) = rest.first() {
-            let follows = |(i, id): &(usize, &u64)| **id == first.wrapping_add(*i as u64);
-            let run = rest.iter().enumerate().take_while(follows).count();
-            put_ivarint(out, first.wrapping_sub(expected).cast_signed());
-            put_uvarint(out, run as u64);
-            expected = first.wrapping_add(run as u64);
-            rest = &rest[run..];
-        }
-        let nibbles = out.len();
-        out.resize(nibbles + values.len().div_ceil(2), 0);
-        for (i, v) in values.iter().enumerate() {
-            let nibble = put_number(out, *v);
-            out[nibbles + i / 2] |= if i % 2 == 0 { nibble } else { nibble << 4 };
-        }
-    });
+/// Series numbers, as runs.
+fn put_numbers(out: &mut Vec<u8>, series: &[u64]) {
+    put_uvarint(out, series.len() as u64);
+    let mut expected = 0u64;
+    let mut rest = series;
+    while let Some(first) = rest.first() {
+        let follows = |(i, id): &(usize, &u64)| **id == first.wrapping_add(*i as u64);
+        let run = rest.iter().enumerate().take_while(follows).count();
+        put_ivarint(out, first.wrapping_sub(expected).cast_signed());
+        put_uvarint(out, run as u64);
+        expected = first.wrapping_add(run as u64);
+        rest = &rest[run..];
+    }
 }
 
-fn get_samples(r: &mut Reader<'_>) -> Result<Record, Malformed> {
+fn get_numbers(r: &mut Reader<'_>) -> Result<Vec<u64>, Malformed> {
     let bad = r.bad();
-    let at = r.ivarint()?;
     let n = usize::try_from(r.uvarint()?).map_err(|_| bad)?;
-    // Two samples take a byte at least, in the nibbles.
-    if n > MAX_COLUMN || n / 2 > r.remaining() {
+    if n > MAX_COLUMN {
         return Err(bad);
     }
-    let mut series = Vec::with_capacity(n);
+    let mut series = Vec::new();
     let mut next = 0u64;
     while series.len() < n {
         next = next.wrapping_add(r.ivarint()?.cast_unsigned());
@@ -200,6 +238,27 @@ fn get_samples(r: &mut Reader<'_>) -> Result<Record, Malformed> {
             next = next.wrapping_add(1);
         }
     }
+    Ok(series)
+}
+
+/// At most [`MAX_COLUMN`] samples.
+pub(crate) fn put_samples(out: &mut Vec<u8>, at: Timestamp, series: &[u64], values: &[f64]) {
+    frame(out, SAMPLES, |out| {
+        put_ivarint(out, at);
+        put_numbers(out, series);
+        let nibbles = out.len();
+        out.resize(nibbles + values.len().div_ceil(2), 0);
+        for (i, v) in values.iter().enumerate() {
+            let nibble = put_number(out, *v);
+            out[nibbles + i / 2] |= if i % 2 == 0 { nibble } else { nibble << 4 };
+        }
+    });
+}
+
+fn get_samples(r: &mut Reader<'_>) -> Result<Record, Malformed> {
+    let at = r.ivarint()?;
+    let series = get_numbers(r)?;
+    let n = series.len();
     let nibbles = r.take(n.div_ceil(2))?;
     let values = (0..n)
         .map(|i| get_number(r, if i % 2 == 0 { nibbles[i / 2] & 15 } else { nibbles[i / 2] >> 4 }))
@@ -260,9 +319,48 @@ pub(crate) fn put_chunks(out: &mut Vec<u8>, count: usize, encoded: &[u8]) {
 fn get_chunks(r: &mut Reader<'_>) -> Result<Vec<(u64, Chunk)>, Malformed> {
     let mut out = Vec::new();
     for _ in 0..r.count()? {
-        out.push((r.uvarint()?, Chunk::get(r)?));
+        out.push((r.uvarint()?, Chunk::get(r, 0)?));
     }
     Ok(out)
+}
+
+pub(crate) fn put_row(out: &mut Vec<u8>, logged: &LoggedRow) {
+    frame(out, ROW, |out| {
+        put_uvarint(out, u64::from(logged.group));
+        put_uvarint(out, logged.place as u64);
+        put_ivarint(out, logged.row.at);
+        put_numbers(out, &logged.added);
+        put_uvarint(out, logged.row.columns() as u64);
+        out.extend_from_slice(logged.row.bytes());
+    });
+}
+
+fn get_row(r: &mut Reader<'_>) -> Result<Record, Malformed> {
+    let bad = r.bad();
+    let group = r.u32_varint()?;
+    let place = r.u32_varint()? as usize;
+    let at = r.ivarint()?;
+    let added = get_numbers(r)?;
+    let columns = r.u32_varint()? as usize;
+    let row = Row::read(at, columns, r.take(r.remaining())?)?;
+    if added.len() > columns || group >= MAX_GROUPS { Err(bad) } else { Ok(Record::Row { group, place, added, row }) }
+}
+
+pub(crate) fn put_group(out: &mut Vec<u8>, group: u32, columns: &[u64], sealed: &[Arc<Matrix>]) {
+    frame(out, GROUP, |out| {
+        put_uvarint(out, u64::from(group));
+        put_numbers(out, columns);
+        put_uvarint(out, sealed.len() as u64);
+        sealed.iter().for_each(|m| m.put(out));
+    });
+}
+
+fn get_group(r: &mut Reader<'_>) -> Result<Record, Malformed> {
+    let bad = r.bad();
+    let group = r.u32_varint()?;
+    let columns = get_numbers(r)?;
+    let sealed = (0..r.count()?).map(|_| Matrix::get(r)).collect::<Result<_, _>>()?;
+    if group >= MAX_GROUPS { Err(bad) } else { Ok(Record::Group { group, columns, sealed }) }
 }
 
 pub(crate) fn put_mark(out: &mut Vec<u8>, next_id: u64, min_valid: Timestamp) {
@@ -280,6 +378,8 @@ pub(crate) fn decode(payload: &[u8]) -> Result<Record, Malformed> {
         SAMPLES => get_samples(&mut r)?,
         ENTRIES => Record::Entries(get_entries(&mut r)?),
         CHUNKS => Record::Chunks(get_chunks(&mut r)?),
+        ROW => get_row(&mut r)?,
+        GROUP => get_group(&mut r)?,
         MARK => Record::Mark { next_id: r.uvarint()?, min_valid: r.ivarint()? },
         _ => return Err(r.bad()),
     };

@@ -4,14 +4,12 @@
 //! and decodes later without it. Flushing, checkpoints and retention go on meanwhile.
 
 use crate::{
-    block::{Block, BlockIndex},
-    chunk::{Chunk, Samples},
-    head::{Head, Piece, Taken},
+    block::{Block, BlockIndex, Cursor, Place, Window},
+    head::{Collector, Head, Held, Taken, corrupt},
     postings::find,
 };
 use model::{
     Cancel, Labels, Limits, SampleColumns, SelectError, SelectRequest, SeriesRef, SeriesStream, Timestamp,
-    Value,
 };
 use std::{
     cmp::Reverse,
@@ -22,47 +20,41 @@ use std::{
 /// The series of one source, in the order of their labels.
 #[derive(Debug)]
 enum Source {
-    Block {
-        block: Arc<Block>,
-        index: Arc<BlockIndex>,
-        ids: std::vec::IntoIter<u64>,
-        next: Option<(u64, u64)>,
-    },
-    Head {
-        series: std::vec::IntoIter<Taken>,
-        next: Option<(u64, Vec<Piece>)>,
-    },
+    Block { block: Arc<Block>, cursor: Cursor, next: Option<Place>, window: Window },
+    Head { series: std::vec::IntoIter<Taken>, next: Option<(u64, Held)> },
 }
 
 impl Source {
     /// Goes on to the next series and returns its labels.
     fn advance(&mut self) -> Result<Option<Labels>, SelectError> {
         match self {
-            Source::Block { index, ids, next, .. } => {
-                let Some(id) = ids.next() else { return Ok(None) };
-                let (labels, at, len) = index.series(id)?;
-                *next = Some((at, len));
+            Source::Block { cursor, next, .. } => {
+                let Some((labels, place)) = cursor.next()? else { return Ok(None) };
+                *next = Some(place);
                 Ok(Some(labels))
             }
             Source::Head { series, next } => {
                 let Some(taken) = series.next() else { return Ok(None) };
-                *next = Some((taken.id, taken.pieces));
+                *next = Some((taken.id, taken.held));
                 Ok(Some(taken.labels))
             }
         }
     }
 
-    /// The chunks of the series it stands at, and the head's number for it.
-    fn chunks(&mut self) -> Result<(Option<u64>, Vec<Piece>), SelectError> {
+    /// Collects the samples of the series it stands at; returns the head's number for it.
+    fn collect(&mut self, into: &mut Collector<'_>) -> Result<Option<u64>, SelectError> {
         match self {
-            Source::Block { block, next, .. } => {
-                let Some((at, len)) = next.take() else { return Ok((None, Vec::new())) };
-                let chunks = block.chunks(at, len)?;
-                Ok((None, chunks.into_iter().map(|c| Piece::Sealed(Arc::new(c))).collect()))
+            Source::Block { block, next, window, .. } => {
+                let Some(place) = next.take() else { return Ok(None) };
+                for chunk in block.chunks(place, window)? {
+                    into.chunk(&chunk).map_err(corrupt)?;
+                }
+                Ok(None)
             }
             Source::Head { next, .. } => {
-                let Some((id, pieces)) = next.take() else { return Ok((None, Vec::new())) };
-                Ok((Some(id), pieces))
+                let Some((id, held)) = next.take() else { return Ok(None) };
+                held.collect(into).map_err(corrupt)?;
+                Ok(Some(id))
             }
         }
     }
@@ -97,7 +89,8 @@ impl Stream {
         for (block, index) in blocks {
             request.cancel.check()?;
             let ids = find(&*index, request.matchers)?;
-            sources.push(Source::Block { block, index, ids: ids.into_iter(), next: None });
+            let cursor = Cursor::new(index, ids);
+            sources.push(Source::Block { block, cursor, next: None, window: Window::default() });
         }
         sources.push(Source::Head { series: head.into_iter(), next: None });
         let mut heap = BinaryHeap::new();
@@ -156,39 +149,6 @@ impl Stream {
             _ => Ok(()),
         }
     }
-
-    fn decode(&mut self, piece: &Piece, into: &mut SampleColumns) -> Result<(), SelectError> {
-        let (min, max) = piece.range();
-        if min > self.end || max < self.start {
-            return Ok(());
-        }
-        let mut samples = piece.samples();
-        let bad = |_| SelectError::Corrupt("a chunk does not decode".to_owned());
-        // A flush that a crash undid may leave samples both in a block and in the head.
-        let mut last = into.times.last().copied();
-        let mut count = 0usize;
-        while let Some((at, start, value)) = samples.next().map_err(bad)? {
-            count += 1;
-            if count.is_multiple_of(STRIDE) {
-                self.cancel.check()?;
-            }
-            if at > self.end {
-                break;
-            }
-            if at < self.start || last.is_some_and(|l| at <= l) {
-                continue;
-            }
-            last = Some(at);
-            match value {
-                Value::Float(v) if start.is_none() && into.starts.is_empty() => {
-                    into.times.push(at);
-                    into.values.push(v);
-                }
-                value => into.push(at, value, start),
-            }
-        }
-        Ok(())
-    }
 }
 
 impl SeriesStream for Stream {
@@ -198,13 +158,11 @@ impl SeriesStream for Stream {
             self.cancel.check()?;
             let Some((labels, have)) = self.next_sources() else { return Ok(None) };
             let mut id = None;
+            let mut collector = Collector::new(self.start, self.end, into);
             for i in &have {
-                let (head_id, pieces) = self.sources[*i].chunks()?;
-                id = id.or(head_id);
-                for p in &pieces {
-                    self.decode(p, into)?;
-                }
+                id = self.sources[*i].collect(&mut collector)?.or(id);
             }
+            collector.finish();
             self.advance(&have)?;
             if into.is_empty() {
                 continue;
@@ -219,22 +177,6 @@ impl SeriesStream for Stream {
             // The head's numbers stay below 2^63; a series that lives in blocks only is known by its hash.
             let number = id.unwrap_or_else(|| labels.stable_hash() | 1 << 63);
             return Ok(Some((SeriesRef(number), labels)));
-        }
-    }
-}
-
-impl Piece {
-    pub(crate) fn samples(&self) -> Samples<'_> {
-        match self {
-            Piece::Sealed(c) => c.samples(),
-            Piece::Open(c) => c.samples(),
-        }
-    }
-
-    pub(crate) fn count(&self) -> u16 {
-        match self {
-            Piece::Sealed(c) => Chunk::count(c),
-            Piece::Open(c) => c.count(),
         }
     }
 }
@@ -263,5 +205,5 @@ pub(crate) fn labels_matching(
     request: &SelectRequest<'_>,
 ) -> Result<BTreeSet<Labels>, SelectError> {
     let ids = find(head, request.matchers)?;
-    Ok(ids.into_iter().filter_map(|id| head.labels_within(id, request.start, request.end).cloned()).collect())
+    Ok(ids.into_iter().filter_map(|id| head.labels_within(id, request.start, request.end)).collect())
 }

@@ -140,8 +140,11 @@ impl Tsdb {
         let mut report = OpenReport::default();
         let blocks = open_blocks(&*disk, &block_dir, &mut report)?;
         let mut head = Head::new(config.block_range_ms());
+        head.late_window = config::millis(config.late_window);
         head.min_valid = blocks.iter().map(|b| b.footer.end).max().unwrap_or(i64::MIN);
         let replayed = log::replay(&*disk, &log_dir, |record| restore(&mut head, record, &mut report))?;
+        // What is in blocks is not read twice.
+        head.drop_before(head.min_valid);
         report.series = head.len() as u64;
         report.log_records = replayed.records;
         report.log_bytes = replayed.segment_bytes;
@@ -244,7 +247,7 @@ fn open_blocks(disk: &dyn Disk, dir: &Path, report: &mut OpenReport) -> Result<V
 }
 
 /// Puts one record of the log back into the head.
-fn restore(head: &mut Head, record: Record, report: &mut OpenReport) {
+pub(crate) fn restore(head: &mut Head, record: Record, report: &mut OpenReport) {
     let mut count = |taken: bool| {
         if taken {
             report.samples += 1;
@@ -277,6 +280,15 @@ fn restore(head: &mut Head, record: Record, report: &mut OpenReport) {
                 count(taken.is_ok() || e.at < head.min_valid);
             }
         }
+        Record::Row { group, place, added, row } => {
+            let columns = row.columns() as u64;
+            if head.restore_row(group, place, added, row) {
+                report.samples += columns;
+            } else {
+                report.dropped_samples += columns;
+            }
+        }
+        Record::Group { group, columns, sealed } => head.restore_sealed(group, columns, sealed),
         Record::Chunks(chunks) => {
             for (id, chunk) in chunks {
                 let n = chunk.count();
@@ -356,9 +368,9 @@ impl Append for Tsdb {
         {
             return Err(AppendError::Limit(format!("there are {limit} active series, which is the limit")));
         }
-        let (id, labels) = head.create(labels);
+        let id = head.create(labels);
         drop(head);
-        buffer.add_series(id, labels);
+        buffer.add_series(id, labels.clone());
         add(&inner.counters.created, 1);
         Ok(SeriesRef(id))
     }
@@ -370,6 +382,9 @@ impl Append for Tsdb {
             let mut buffer = inner.log.begin()?;
             inner.head_mut().append(batch, &mut taking);
             let out = buffer.records();
+            for row in &taking.rows {
+                record::put_row(out, row);
+            }
             for (series, values) in taking.series.chunks(MAX_COLUMN).zip(taking.values.chunks(MAX_COLUMN)) {
                 record::put_samples(out, batch.at, series, values);
             }

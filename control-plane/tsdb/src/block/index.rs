@@ -1,13 +1,130 @@
-//! Reading a block's index, in place: nothing is unpacked before it is asked for.
+//! The index of a block: its bytes, and reading them in place. Nothing is unpacked before it is asked for.
 
 use crate::{
-    bytes::{Malformed, Reader},
+    bytes::{Malformed, Reader, put_u32, put_uvarint},
+    ids::{Ids, List},
     postings::{Index, Visit},
+    record::{get_change, put_change},
 };
-use model::{Label, Labels, SelectError};
-use std::{borrow::Cow, sync::Arc};
+use model::{Label, Labels, Matcher, SelectError, labels::METRIC_NAME};
+use std::{
+    collections::{BTreeMap, HashMap},
+    io,
+    sync::{Arc, OnceLock},
+};
 
 const BAD: Malformed = Malformed("block index");
+
+/// Series whose entries are told from each other; the place of each such group is known.
+const GROUP: usize = 16;
+
+/// Gathers what the index says, series by series in the order of their labels.
+#[derive(Debug, Default)]
+pub(super) struct IndexBuilder {
+    /// Name, then value, with the number that the entries have for it until all are known.
+    pairs: BTreeMap<Arc<str>, HashMap<Arc<str>, u32>>,
+    lists: Vec<List>,
+    /// The pairs of the series one after the other, and how many each has.
+    numbers: Vec<u32>,
+    lengths: Vec<u16>,
+    bytes: Vec<u32>,
+}
+
+fn too_large() -> io::Error {
+    io::Error::new(io::ErrorKind::FileTooLarge, "the index of a block would pass 4 GiB")
+}
+
+fn to_u32(n: usize) -> io::Result<u32> {
+    u32::try_from(n).map_err(|_| too_large())
+}
+
+impl IndexBuilder {
+    /// The next series; its data takes `len` bytes, behind those of the series before.
+    pub(super) fn add(&mut self, labels: &Labels, len: usize) -> io::Result<()> {
+        let id = self.lengths.len() as u64;
+        for l in labels.iter() {
+            let known = self.pairs.get(&*l.name).and_then(|values| values.get(&*l.value)).copied();
+            let number = match known {
+                Some(number) => number,
+                None => {
+                    let number = to_u32(self.lists.len())?;
+                    self.lists.push(List::default());
+                    let values = self.pairs.entry(Arc::clone(&l.name)).or_default();
+                    values.insert(Arc::clone(&l.value), number);
+                    number
+                }
+            };
+            self.lists[number as usize].add(id);
+            self.numbers.push(number);
+        }
+        self.lengths.push(u16::try_from(labels.len()).map_err(|_| too_large())?);
+        self.bytes.push(to_u32(len)?);
+        Ok(())
+    }
+
+    pub(super) fn series(&self) -> usize {
+        self.lengths.len()
+    }
+
+    /// The bytes of the index; the data of the first series begins at `at`.
+    pub(super) fn encode(self, mut at: u64) -> io::Result<Vec<u8>> {
+        let (mut texts, mut lists) = (Vec::new(), Vec::new());
+        let (mut names, mut values): (Vec<[u32; 2]>, Vec<[u32; 3]>) = (Vec::new(), Vec::new());
+        let mut ranks = vec![0u32; self.lists.len()];
+        for (name, of) in &self.pairs {
+            texts.extend_from_slice(name.as_bytes());
+            let mut sorted: Vec<_> = of.iter().collect();
+            sorted.sort_unstable();
+            let text_end = to_u32(texts.len())?;
+            for (_, number) in &sorted {
+                ranks[**number as usize] = to_u32(values.len())?;
+                let list = &self.lists[**number as usize];
+                values.push([0, to_u32(lists.len())?, to_u32(list.len())?]);
+                list.put(&mut lists);
+            }
+            names.push([text_end, to_u32(values.len())?]);
+        }
+        let mut place = 0;
+        for of in self.pairs.values() {
+            let mut sorted: Vec<_> = of.keys().collect();
+            sorted.sort_unstable();
+            for value in sorted {
+                texts.extend_from_slice(value.as_bytes());
+                values[place][0] = to_u32(texts.len())?;
+                place += 1;
+            }
+        }
+        let (mut entries, mut groups) = (Vec::new(), Vec::new());
+        let mut rest = &self.numbers[..];
+        let mut before = Vec::new();
+        for (i, (len, bytes)) in self.lengths.iter().zip(&self.bytes).enumerate() {
+            if i.is_multiple_of(GROUP) {
+                groups.push(to_u32(entries.len())?);
+                put_uvarint(&mut entries, at);
+                before.clear();
+            }
+            let (own, others) = rest.split_at(usize::from(*len));
+            rest = others;
+            let own: Vec<u64> = own.iter().map(|n| u64::from(ranks[*n as usize])).collect();
+            put_change(&mut entries, &before, &own);
+            put_uvarint(&mut entries, u64::from(*bytes));
+            at += u64::from(*bytes);
+            before = own;
+        }
+        let mut out = Vec::new();
+        for n in [self.series(), names.len(), values.len(), texts.len(), entries.len(), lists.len()] {
+            put_u32(&mut out, to_u32(n)?);
+        }
+        for word in names.as_flattened().iter().chain(values.as_flattened()).chain(&groups) {
+            put_u32(&mut out, *word);
+        }
+        for part in [texts, entries, lists] {
+            out.extend_from_slice(&part);
+        }
+        to_u32(out.len())?;
+        Ok(out)
+    }
+}
 
 /// A part of the bytes.
 #[derive(Debug, Clone, Copy)]
@@ -16,35 +133,40 @@ struct Part {
     len: usize,
 }
 
+/// Where a series' data lies in the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) at: u64,
+    pub(crate) len: u64,
+}
+
 #[derive(Debug)]
 pub(crate) struct BlockIndex {
     bytes: Vec<u8>,
     /// Of whom errors speak.
     owner: String,
-    symbols: u32,
     series: u32,
     names: u32,
     values: u32,
-    text_ends: Part,
-    entry_ends: Part,
     name_table: Part,
     value_table: Part,
+    group_table: Part,
     texts: Part,
     entries: Part,
     lists: Part,
+    /// The labels of pairs that were asked for.
+    labels: Vec<OnceLock<Label>>,
 }
 
 impl BlockIndex {
     /// Checks that the parts fill the bytes exactly; everything else is checked when it is read.
     pub(crate) fn parse(bytes: Vec<u8>, owner: String) -> Result<Self, Malformed> {
         let mut r = Reader::new(&bytes, "block index");
-        let [symbols, series, names, values, text_len, entry_len, list_len] = {
-            let mut words = [0; 7];
-            for w in &mut words {
-                *w = r.u32()?;
-            }
-            words
-        };
+        let mut words = [0; 6];
+        for w in &mut words {
+            *w = r.u32()?;
+        }
+        let [series, names, values, text_len, entry_len, list_len] = words;
         let mut at = bytes.len() - r.remaining();
         let mut part = |len: u64| {
             let len = usize::try_from(len).map_err(|_| BAD)?;
@@ -52,38 +174,42 @@ impl BlockIndex {
             at = at.checked_add(len).filter(|end| *end <= bytes.len()).ok_or(BAD)?;
             Ok::<_, Malformed>(part)
         };
-        let text_ends = part(4 * (u64::from(symbols) + 1))?;
-        let entry_ends = part(4 * (u64::from(series) + 1))?;
-        let name_table = part(12 * u64::from(names))?;
+        let name_table = part(8 * u64::from(names))?;
         let value_table = part(12 * u64::from(values))?;
+        let group_table = part(4 * u64::from(series.div_ceil(16)))?;
         let texts = part(u64::from(text_len))?;
         let entries = part(u64::from(entry_len))?;
         let lists = part(u64::from(list_len))?;
         if at != bytes.len() {
             return Err(BAD);
         }
+        let labels = (0..values).map(|_| OnceLock::new()).collect();
         Ok(BlockIndex {
             bytes,
             owner,
-            symbols,
             series,
             names,
             values,
-            text_ends,
-            entry_ends,
             name_table,
             value_table,
+            group_table,
             texts,
             entries,
             lists,
+            labels,
         })
     }
 
+    /// Memory that it takes, when all of its labels were asked for.
     pub(crate) fn size(&self) -> usize {
-        self.bytes.len()
+        self.bytes.len() + self.labels.len() * 96
     }
 
-    fn corrupt(&self, _: Malformed) -> SelectError {
+    pub(crate) fn series_count(&self) -> u32 {
+        self.series
+    }
+
+    fn corrupt_error(&self, _: Malformed) -> SelectError {
         SelectError::Corrupt(format!("the index of {}", self.owner))
     }
 
@@ -96,66 +222,100 @@ impl BlockIndex {
         Ok(Reader::new(bytes, "block index").u32()? as usize)
     }
 
-    /// What lies between two ends of a table of ends.
-    fn between(&self, ends: Part, of: Part, i: usize) -> Result<&[u8], Malformed> {
-        let (from, to) = (self.word(ends, i)?, self.word(ends, i + 1)?);
-        self.part(of).get(from..to).ok_or(BAD)
+    fn text(&self, begin: usize, end: usize) -> Result<&str, Malformed> {
+        let bytes = self.part(self.texts).get(begin..end).ok_or(BAD)?;
+        std::str::from_utf8(bytes).map_err(|_| BAD)
     }
 
-    fn text(&self, symbol: usize) -> Result<&str, Malformed> {
-        std::str::from_utf8(self.between(self.text_ends, self.texts, symbol)?).map_err(|_| BAD)
+    fn name(&self, i: usize) -> Result<&str, Malformed> {
+        let begin = if i == 0 { 0 } else { self.word(self.name_table, 2 * (i - 1))? };
+        self.text(begin, self.word(self.name_table, 2 * i)?)
     }
 
-    fn symbol(&self, text: &str) -> Result<Option<usize>, Malformed> {
-        search(self.symbols as usize, |i| Ok(self.text(i)?.cmp(text)))
+    fn value(&self, i: usize) -> Result<&str, Malformed> {
+        let begin = match i.checked_sub(1) {
+            Some(before) => self.word(self.value_table, 3 * before)?,
+            // Values begin where names end.
+            None => match (self.names as usize).checked_sub(1) {
+                Some(last) => self.word(self.name_table, 2 * last)?,
+                None => 0,
+            },
+        };
+        self.text(begin, self.word(self.value_table, 3 * i)?)
     }
 
-    /// First entry and number of entries of a label's values.
-    fn values_of(&self, name: &str) -> Result<(usize, usize), Malformed> {
-        let Some(symbol) = self.symbol(name)? else { return Ok((0, 0)) };
-        let found = search(self.names as usize, |i| Ok(self.word(self.name_table, 3 * i)?.cmp(&symbol)))?;
-        let Some(i) = found else { return Ok((0, 0)) };
-        let (first, count) = (self.word(self.name_table, 3 * i + 1)?, self.word(self.name_table, 3 * i + 2)?);
-        if first + count > self.values as usize {
-            return Err(BAD);
+    /// The values of the `i`-th name: the first, and the one behind the last.
+    fn values_of(&self, i: usize) -> Result<(usize, usize), Malformed> {
+        let begin = if i == 0 { 0 } else { self.word(self.name_table, 2 * (i - 1) + 1)? };
+        let end = self.word(self.name_table, 2 * i + 1)?;
+        if begin <= end && end <= self.values as usize { Ok((begin, end)) } else { Err(BAD) }
+    }
+
+    fn find_name(&self, name: &str) -> Result<Option<usize>, Malformed> {
+        search(0, self.names as usize, |i| Ok(self.name(i)?.cmp(name)))
+    }
+
+    fn find_value(&self, name: &str, value: &str) -> Result<Option<usize>, Malformed> {
+        let Some(i) = self.find_name(name)? else { return Ok(None) };
+        let (begin, end) = self.values_of(i)?;
+        search(begin, end, |i| Ok(self.value(i)?.cmp(value)))
+    }
+
+    /// Which name a value belongs to.
+    fn name_of(&self, value: usize) -> Result<usize, Malformed> {
+        let (mut low, mut high) = (0, self.names as usize);
+        while low < high {
+            let mid = low + (high - low) / 2;
+            if self.word(self.name_table, 2 * mid + 1)? <= value { low = mid + 1 } else { high = mid }
         }
-        Ok((first, count))
+        Ok(low)
     }
 
-    fn list(&self, value: usize) -> Result<Vec<u64>, Malformed> {
+    fn label(&self, pair: u64) -> Result<&Label, Malformed> {
+        let i = usize::try_from(pair).map_err(|_| BAD)?;
+        let cell = self.labels.get(i).ok_or(BAD)?;
+        if let Some(label) = cell.get() {
+            return Ok(label);
+        }
+        let (name, value) = (self.name(self.name_of(i)?)?, self.value(i)?);
+        Ok(cell.get_or_init(|| Label { name: Arc::from(name), value: Arc::from(value) }))
+    }
+
+    fn list(&self, value: usize) -> Result<Ids<'_>, Malformed> {
         let (at, count) =
             (self.word(self.value_table, 3 * value + 1)?, self.word(self.value_table, 3 * value + 2)?);
-        let mut r = Reader::new(self.part(self.lists).get(at..).ok_or(BAD)?, "block index");
-        if count > r.remaining() {
+        if count > self.series as usize {
             return Err(BAD);
         }
-        let mut last = 0u64;
-        let mut out = Vec::with_capacity(count);
-        for i in 0..count {
-            let step = r.uvarint()?;
-            last = last.checked_add(step).filter(|id| *id < u64::from(self.series)).ok_or(BAD)?;
-            if i > 0 && step == 0 {
-                return Err(BAD);
-            }
-            out.push(last);
+        Ok(Ids::read(self.part(self.lists).get(at..).ok_or(BAD)?, count))
+    }
+
+    /// Pairs and places of the series whose entries are told together with that of `id`.
+    fn entry_group(&self, id: u64) -> Result<Vec<(Vec<u64>, Place)>, Malformed> {
+        let group = usize::try_from(id).map_err(|_| BAD)? / GROUP;
+        let at = self.word(self.group_table, group)?;
+        let mut r = Reader::new(self.part(self.entries).get(at..).ok_or(BAD)?, "block index");
+        let count = (self.series as usize).saturating_sub(group * GROUP).min(GROUP);
+        let mut at = r.uvarint()?;
+        let mut out: Vec<(Vec<u64>, Place)> = Vec::with_capacity(count);
+        for _ in 0..count {
+            let before = out.last().map_or(&[][..], |(pairs, _)| pairs);
+            let pairs = get_change(&mut r, before)?;
+            let len = r.uvarint()?;
+            out.push((pairs, Place { at, len }));
+            at = at.checked_add(len).ok_or(BAD)?;
         }
         Ok(out)
     }
 
-    fn entry(&self, id: u64) -> Result<(Labels, u64, u64), Malformed> {
-        let id = usize::try_from(id).map_err(|_| BAD)?;
-        let mut r = Reader::new(self.between(self.entry_ends, self.entries, id)?, "block index");
-        let mut labels = Vec::new();
-        for _ in 0..r.count()? {
-            let (name, value) = (r.u32_varint()? as usize, r.u32_varint()? as usize);
-            labels.push(Label { name: Arc::from(self.text(name)?), value: Arc::from(self.text(value)?) });
-        }
-        Ok((Labels::from_sorted(labels).ok_or(BAD)?, r.uvarint()?, r.uvarint()?))
+    fn entry(&self, id: u64) -> Result<(Vec<u64>, Place), Malformed> {
+        let within = usize::try_from(id % GROUP as u64).map_err(|_| BAD)?;
+        self.entry_group(id)?.into_iter().nth(within).ok_or(BAD)
     }
 
-    /// Labels of a series, and place and length of its chunks.
-    pub(crate) fn series(&self, id: u64) -> Result<(Labels, u64, u64), SelectError> {
-        self.entry(id).map_err(|e| self.corrupt(e))
+    fn labels_of(&self, pairs: &[u64]) -> Result<Labels, Malformed> {
+        let labels = pairs.iter().map(|p| self.label(*p).cloned()).collect::<Result<Vec<_>, _>>()?;
+        Labels::from_sorted(labels).ok_or(BAD)
     }
 
     /// All values of a label, ascending.
@@ -167,13 +327,56 @@ impl BlockIndex {
         })?;
         Ok(out)
     }
+
+    /// Each metric name with the number of its series.
+    pub(crate) fn metrics(&self) -> Result<Vec<(String, usize)>, SelectError> {
+        let mut out = Vec::new();
+        self.each_value(METRIC_NAME, &mut |v, ids| {
+            out.push((v.to_owned(), ids.len()));
+            Ok(())
+        })?;
+        Ok(out)
+    }
+}
+
+/// Series of an index in ascending order, whose neighbours are read together.
+#[derive(Debug)]
+pub(crate) struct Cursor {
+    index: Arc<BlockIndex>,
+    ids: std::vec::IntoIter<u64>,
+    group: Vec<(Vec<u64>, Place)>,
+    number: u64,
+}
+
+impl Cursor {
+    pub(crate) fn new(index: Arc<BlockIndex>, ids: Vec<u64>) -> Cursor {
+        Cursor { index, ids: ids.into_iter(), group: Vec::new(), number: u64::MAX }
+    }
+
+    /// Labels of the next series, and the place of its chunks.
+    pub(crate) fn next(&mut self) -> Result<Option<(Labels, Place)>, SelectError> {
+        let Some(id) = self.ids.next() else { return Ok(None) };
+        let find = || {
+            let number = id / GROUP as u64;
+            if number != self.number {
+                self.group = self.index.entry_group(id)?;
+                self.number = number;
+            }
+            let within = usize::try_from(id % GROUP as u64).map_err(|_| BAD)?;
+            let (pairs, place) = self.group.get(within).ok_or(BAD)?;
+            Ok((self.index.labels_of(pairs)?, *place))
+        };
+        let mut find = find;
+        find().map(Some).map_err(|e| self.index.corrupt_error(e))
+    }
 }
 
 fn search(
-    n: usize,
+    begin: usize,
+    end: usize,
     compare: impl Fn(usize) -> Result<std::cmp::Ordering, Malformed>,
 ) -> Result<Option<usize>, Malformed> {
-    let (mut low, mut high) = (0, n);
+    let (mut low, mut high) = (begin, end);
     while low < high {
         let mid = low + (high - low) / 2;
         match compare(mid)? {
@@ -190,27 +393,37 @@ impl Index for BlockIndex {
         Ok((0..u64::from(self.series)).collect())
     }
 
-    fn postings(&self, name: &str, value: &str) -> Result<Cow<'_, [u64]>, SelectError> {
-        let find = || {
-            let (first, count) = self.values_of(name)?;
-            let Some(symbol) = self.symbol(value)? else { return Ok(Vec::new()) };
-            let compare = |i| Ok(self.word(self.value_table, 3 * (first + i))?.cmp(&symbol));
-            search(count, compare)?.map_or(Ok(Vec::new()), |i| self.list(first + i))
-        };
-        find().map(Cow::Owned).map_err(|e| self.corrupt(e))
+    fn postings(&self, name: &str, value: &str) -> Result<Ids<'_>, SelectError> {
+        let find = || self.find_value(name, value)?.map_or(Ok(Ids::default()), |i| self.list(i));
+        find().map_err(|e| self.corrupt_error(e))
     }
 
     fn each_value(&self, name: &str, visit: &mut Visit<'_>) -> Result<(), SelectError> {
-        let (first, count) = self.values_of(name).map_err(|e| self.corrupt(e))?;
-        for i in first..first + count {
-            let text =
-                self.word(self.value_table, 3 * i).and_then(|s| self.text(s)).map_err(|e| self.corrupt(e))?;
-            visit(text, &|| self.list(i).map_err(|e| self.corrupt(e)))?;
+        let bad = |e| self.corrupt_error(e);
+        let Some(i) = self.find_name(name).map_err(bad)? else { return Ok(()) };
+        let (begin, end) = self.values_of(i).map_err(bad)?;
+        for value in begin..end {
+            visit(self.value(value).map_err(bad)?, self.list(value).map_err(bad)?)?;
         }
         Ok(())
     }
 
-    fn labels(&self, id: u64) -> Result<Labels, SelectError> {
-        Ok(self.series(id)?.0)
+    fn satisfies(&self, id: u64, matcher: &Matcher) -> Result<bool, SelectError> {
+        let check = || {
+            let Some(name) = self.find_name(&matcher.name)? else { return Ok(matcher.matches("")) };
+            let (begin, end) = self.values_of(name)?;
+            let (pairs, _) = self.entry(id)?;
+            let within = |p: &&u64| (begin as u64..end as u64).contains(*p);
+            let value = match pairs.iter().find(within) {
+                Some(pair) => self.value(usize::try_from(*pair).map_err(|_| BAD)?)?,
+                None => "",
+            };
+            Ok(matcher.matches(value))
+        };
+        check().map_err(|e| self.corrupt_error(e))
+    }
+
+    fn corrupt(&self, what: Malformed) -> SelectError {
+        self.corrupt_error(what)
     }
 }

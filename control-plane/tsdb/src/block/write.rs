@@ -1,185 +1,166 @@
 //! Writing a block.
 
-use super::{BLOCK_MAGIC, Footer, file_name};
+use super::{BLOCK_MAGIC, Footer, file_name, index::IndexBuilder};
 use crate::{
-    bytes::{put_u32, put_uvarint},
-    chunk::OpenChunk,
+    bytes::put_u32,
+    chunk::{Chunk, OpenChunk},
     disk::{Appender, Disk},
-    head::{Piece, Taken},
     log::{header, publish},
 };
-use model::Timestamp;
+use model::{Labels, SampleColumns, Timestamp, Value};
 use std::{
-    collections::BTreeMap,
     io,
     path::{Path, PathBuf},
 };
 
-fn too_large() -> io::Error {
-    io::Error::new(io::ErrorKind::FileTooLarge, "the index of a block would pass 4 GiB")
+/// Samples in one chunk of a block.
+const CHUNK: usize = 240;
+
+/// A block that is being written. Series come in the order of their labels.
+pub(crate) struct Writer<'a> {
+    disk: &'a dyn Disk,
+    path: PathBuf,
+    tmp: PathBuf,
+    file: Option<Box<dyn Appender>>,
+    range: (Timestamp, Timestamp),
+    buffer: Vec<u8>,
+    index: IndexBuilder,
+    /// Where the data of the next series begins.
+    at: u64,
+    samples: u64,
 }
 
-fn to_u32(n: usize) -> io::Result<u32> {
-    u32::try_from(n).map_err(|_| too_large())
-}
-
-/// Writes the samples of `series` from `start` to before `end` and returns the finished file.
-pub(crate) fn write(
-    disk: &dyn Disk,
-    dir: &Path,
-    (start, end): (Timestamp, Timestamp),
-    mut series: Vec<Taken>,
-) -> io::Result<PathBuf> {
-    series.sort_by(|a, b| a.labels.cmp(&b.labels));
-    let path = dir.join(file_name(start, end));
-    let tmp = path.with_extension("tmp");
-    let outcome = put_block(disk.create(&tmp)?, (start, end), &series);
-    if outcome.is_err() {
-        // It may be what fills the device; the error that counts is the first.
-        drop(disk.remove(&tmp));
+impl std::fmt::Debug for Writer<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Writer").field("path", &self.path).finish_non_exhaustive()
     }
-    outcome?;
-    publish(disk, &tmp, &path)?;
-    Ok(path)
 }
 
-fn put_block(
-    mut file: Box<dyn Appender>,
-    (start, end): (Timestamp, Timestamp),
-    series: &[Taken],
-) -> io::Result<()> {
-    let mut buffer = header(BLOCK_MAGIC);
-    let mut at = buffer.len() as u64;
-    let mut places = Vec::with_capacity(series.len());
-    let mut samples = 0;
-    for s in series {
-        let begin = buffer.len();
-        put_u32(&mut buffer, 0);
-        samples += put_pieces(&mut buffer, &s.pieces, start, end);
-        let crc = crc32fast::hash(&buffer[begin + 4..]);
-        buffer[begin..begin + 4].copy_from_slice(&crc.to_le_bytes());
-        let len = (buffer.len() - begin) as u64;
-        places.push((at, len));
-        at += len;
-        if buffer.len() >= 1 << 20 {
-            file.append(&buffer)?;
-            buffer.clear();
+/// Bytes that gather before they are written.
+const BUFFER: usize = 1 << 20;
+
+impl<'a> Writer<'a> {
+    /// Begins the block of a range. `number` tells blocks of one range apart.
+    pub(crate) fn create(
+        disk: &'a dyn Disk,
+        dir: &Path,
+        range: (Timestamp, Timestamp),
+        number: u64,
+    ) -> io::Result<Writer<'a>> {
+        let path = dir.join(file_name(range.0, range.1, number));
+        let tmp = path.with_extension("tmp");
+        let file = Some(disk.create(&tmp)?);
+        let buffer = header(BLOCK_MAGIC);
+        let at = buffer.len() as u64;
+        Ok(Writer { disk, path, tmp, file, range, buffer, index: IndexBuilder::default(), at, samples: 0 })
+    }
+
+    /// Adds a series with what it has within the range, unless that is nothing.
+    pub(crate) fn series(&mut self, labels: &Labels, samples: &SampleColumns) -> io::Result<()> {
+        if samples.is_empty() {
+            return Ok(());
+        }
+        self.samples += samples.len() as u64;
+        let base = self.range.0;
+        self.raw(labels, |out| put_samples(out, samples, base))
+    }
+
+    /// Adds a series whose chunks are encoded already.
+    pub(crate) fn chunks(&mut self, labels: &Labels, chunks: &[Chunk]) -> io::Result<()> {
+        if chunks.is_empty() {
+            return Ok(());
+        }
+        self.samples += chunks.iter().map(|c| u64::from(c.count())).sum::<u64>();
+        let base = self.range.0;
+        self.raw(labels, |out| chunks.iter().for_each(|c| c.put(out, base)))
+    }
+
+    fn raw(&mut self, labels: &Labels, put: impl FnOnce(&mut Vec<u8>)) -> io::Result<()> {
+        let begin = self.buffer.len();
+        put_u32(&mut self.buffer, 0);
+        put(&mut self.buffer);
+        let crc = crc32fast::hash(&self.buffer[begin + 4..]);
+        self.buffer[begin..begin + 4].copy_from_slice(&crc.to_le_bytes());
+        let len = self.buffer.len() - begin;
+        self.index.add(labels, len)?;
+        self.at += len as u64;
+        if self.buffer.len() >= BUFFER { self.flush() } else { Ok(()) }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if let Some(file) = &mut self.file {
+            file.append(&self.buffer)?;
+        }
+        self.buffer.clear();
+        Ok(())
+    }
+
+    /// How many series it has.
+    pub(crate) fn len(&self) -> usize {
+        self.index.series()
+    }
+
+    /// Ends the block and gives it its name.
+    pub(crate) fn finish(mut self) -> io::Result<PathBuf> {
+        let (start, end) = self.range;
+        let series = self.index.series() as u64;
+        let index = std::mem::take(&mut self.index).encode(crate::log::HEADER as u64)?;
+        let footer = Footer {
+            index_at: self.at,
+            index_len: index.len() as u64,
+            index_crc: crc32fast::hash(&index),
+            start,
+            end,
+            series,
+            samples: self.samples,
+        };
+        self.buffer.extend_from_slice(&index);
+        footer.put(&mut self.buffer);
+        self.flush()?;
+        if let Some(mut file) = self.file.take() {
+            file.sync()?;
+        }
+        publish(self.disk, &self.tmp, &self.path)?;
+        self.tmp = PathBuf::new();
+        Ok(self.path.clone())
+    }
+}
+
+impl Drop for Writer<'_> {
+    fn drop(&mut self) {
+        if !self.tmp.as_os_str().is_empty() {
+            // It may be what fills the device; the error that counts is the first.
+            drop(self.disk.remove(&self.tmp));
         }
     }
-    file.append(&buffer)?;
-    let index = encode_index(series, &places)?;
-    let footer = Footer {
-        index_at: at,
-        index_len: index.len() as u64,
-        index_crc: crc32fast::hash(&index),
-        start,
-        end,
-        series: series.len() as u64,
-        samples,
-    };
-    file.append(&index)?;
-    let mut tail = Vec::new();
-    footer.put(&mut tail);
-    file.append(&tail)?;
-    file.sync()
 }
 
-/// Writes the chunks of a series; returns how many samples they hold.
-fn put_pieces(out: &mut Vec<u8>, pieces: &[Piece], start: Timestamp, end: Timestamp) -> u64 {
-    let inside = |p: &Piece| {
-        let (min, max) = p.range();
-        min >= start && max < end
-    };
-    if pieces.iter().all(inside) {
-        for p in pieces {
-            p.put(out);
+/// Encodes the samples of one series.
+fn put_samples(out: &mut Vec<u8>, samples: &SampleColumns, base: Timestamp) {
+    if samples.histograms.is_empty() && samples.starts.iter().all(|s| *s == 0) {
+        for (times, values) in samples.times.chunks(CHUNK).zip(samples.values.chunks(CHUNK)) {
+            Chunk::pack(times, values).put(out, base);
         }
-        return pieces.iter().map(|p| u64::from(p.count())).sum();
+        return;
     }
-    // Only after the block range was changed do chunks reach across a border.
-    let mut count = 0;
     let mut open: Option<OpenChunk> = None;
-    for p in pieces {
-        let mut decoder = p.samples();
-        while let Ok(Some((at, begun, value))) = decoder.next() {
-            if at < start || at >= end {
-                continue;
-            }
-            count += 1;
-            match &mut open {
-                Some(o) if o.fits(begun, &value) => o.push(at, begun, &value),
-                _ => {
-                    if let Some(full) = open.replace(OpenChunk::new(at, begun, &value)) {
-                        full.put_to(out);
-                    }
+    let mut histograms = samples.histograms.iter().peekable();
+    for (i, at) in samples.times.iter().enumerate() {
+        let value = match histograms.next_if(|(h, _)| *h == i) {
+            Some((_, h)) => Value::Histogram(std::sync::Arc::clone(h)),
+            None => Value::Float(samples.values[i]),
+        };
+        let start = samples.starts.get(i).copied().filter(|s| *s != 0);
+        match &mut open {
+            Some(o) if o.fits(start, &value) => o.push(*at, start, &value),
+            _ => {
+                if let Some(full) = open.replace(OpenChunk::new(*at, start, &value)) {
+                    full.seal().put(out, base);
                 }
             }
         }
     }
     if let Some(last) = open {
-        last.put_to(out);
+        last.seal().put(out, base);
     }
-    count
-}
-
-/// The index; see `index` for the reading side.
-fn encode_index(series: &[Taken], places: &[(u64, u64)]) -> io::Result<Vec<u8>> {
-    let mut symbols: BTreeMap<&str, u32> = BTreeMap::new();
-    for l in series.iter().flat_map(|s| s.labels.iter()) {
-        symbols.insert(&l.name, 0);
-        symbols.insert(&l.value, 0);
-    }
-    for (i, number) in symbols.values_mut().enumerate() {
-        *number = to_u32(i)?;
-    }
-    let mut texts = Vec::new();
-    let mut text_ends = vec![0];
-    for s in symbols.keys() {
-        texts.extend_from_slice(s.as_bytes());
-        text_ends.push(to_u32(texts.len())?);
-    }
-    let mut entries = Vec::new();
-    let mut entry_ends = vec![0];
-    let mut postings: BTreeMap<(u32, u32), Vec<u32>> = BTreeMap::new();
-    for (i, (s, (at, len))) in series.iter().zip(places).enumerate() {
-        put_uvarint(&mut entries, s.labels.len() as u64);
-        for l in s.labels.iter() {
-            let (name, value) = (symbols[&*l.name], symbols[&*l.value]);
-            put_uvarint(&mut entries, u64::from(name));
-            put_uvarint(&mut entries, u64::from(value));
-            postings.entry((name, value)).or_default().push(to_u32(i)?);
-        }
-        put_uvarint(&mut entries, *at);
-        put_uvarint(&mut entries, *len);
-        entry_ends.push(to_u32(entries.len())?);
-    }
-    let mut names: Vec<[u32; 3]> = Vec::new();
-    let mut values: Vec<[u32; 3]> = Vec::new();
-    let mut lists = Vec::new();
-    for ((name, value), ids) in &postings {
-        match names.last_mut() {
-            Some(last) if last[0] == *name => last[2] += 1,
-            _ => names.push([*name, to_u32(values.len())?, 1]),
-        }
-        values.push([*value, to_u32(lists.len())?, to_u32(ids.len())?]);
-        let mut last = 0;
-        for id in ids {
-            put_uvarint(&mut lists, u64::from(id - last));
-            last = *id;
-        }
-    }
-    let mut out = Vec::new();
-    for n in [symbols.len(), series.len(), names.len(), values.len(), texts.len(), entries.len(), lists.len()]
-    {
-        put_u32(&mut out, to_u32(n)?);
-    }
-    let tables = text_ends.iter().chain(&entry_ends).chain(names.as_flattened()).chain(values.as_flattened());
-    for word in tables {
-        put_u32(&mut out, *word);
-    }
-    for part in [texts, entries, lists] {
-        out.extend_from_slice(&part);
-    }
-    to_u32(out.len())?;
-    Ok(out)
 }

@@ -7,7 +7,7 @@ use crate::{
 use model::{STALE_NAN_BITS, is_stale_nan};
 
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Column {
+pub(crate) enum Column {
     /// Integers and staleness markers; `stale` tells what the last number was.
     Int { last: i64, stale: bool },
     /// Anything. The last differing bits stood in `width` bits after `leading` zeros.
@@ -68,7 +68,7 @@ impl Broken {
 
 impl Column {
     /// A column that begins with `v`.
-    pub(super) fn new(v: f64, broken: bool) -> Column {
+    pub(crate) fn new(v: f64, broken: bool) -> Column {
         match integer(v) {
             Some(last) if !broken => Column::Int { last, stale: false },
             _ => Column::Xor { last: v.to_bits(), leading: 0, width: 0 },
@@ -83,7 +83,7 @@ impl Column {
         }
     }
 
-    pub(super) fn put_first(&self, b: &mut BitWriter) {
+    pub(crate) fn put_first(&self, b: &mut BitWriter) {
         match *self {
             Column::Int { last, .. } => {
                 b.bit(true);
@@ -96,7 +96,7 @@ impl Column {
         }
     }
 
-    pub(super) fn get_first(b: &mut BitReader<'_>) -> Option<(Column, f64)> {
+    pub(crate) fn get_first(b: &mut BitReader<'_>) -> Option<(Column, f64)> {
         if b.bit()? {
             let last = unzigzag(get_difference(b)??);
             Some((Column::Int { last, stale: false }, last as f64))
@@ -107,7 +107,7 @@ impl Column {
     }
 
     /// Appends `v`, which does not break the column.
-    pub(super) fn put(&mut self, b: &mut BitWriter, v: f64) {
+    pub(crate) fn put(&mut self, b: &mut BitWriter, v: f64) {
         match self {
             Column::Int { last, stale } => match integer(v) {
                 Some(i) => {
@@ -143,7 +143,7 @@ impl Column {
         }
     }
 
-    pub(super) fn get(&mut self, b: &mut BitReader<'_>) -> Option<f64> {
+    pub(crate) fn get(&mut self, b: &mut BitReader<'_>) -> Option<f64> {
         match self {
             Column::Int { last, .. } => match get_difference(b)? {
                 Some(change) => {

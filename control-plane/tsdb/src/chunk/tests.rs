@@ -40,12 +40,12 @@ fn round_trip(input: &[Row]) -> Vec<Row> {
     sealed.extend(open.map(|o| o.seal()));
     let mut bytes = Vec::new();
     for c in &sealed {
-        c.put(&mut bytes);
+        c.put(&mut bytes, 1000);
     }
     let mut r = Reader::new(&bytes, "chunk");
     let mut out = Vec::new();
     while !r.is_empty() {
-        let chunk = Chunk::get(&mut r).expect("reads back");
+        let chunk = Chunk::get(&mut r, 1000).expect("reads back");
         assert_eq!((chunk.min, chunk.max), (rows(&chunk)[0].0, rows(&chunk).last().unwrap().0));
         out.extend(rows(&chunk));
     }
@@ -131,7 +131,7 @@ proptest! {
         let mut samples = chunk.samples();
         while let Ok(Some(_)) = samples.next() {}
         let mut r = Reader::new(&bytes, "chunk");
-        while !r.is_empty() && Chunk::get(&mut r).is_ok() {}
+        while !r.is_empty() && Chunk::get(&mut r, 0).is_ok() {}
         prop_assert!(r.remaining() <= bytes.len());
     }
 }

@@ -4,20 +4,15 @@ use proptest::prelude::*;
 
 fn head() -> (Head, u64) {
     let mut head = Head::new(1000);
-    let (id, _) = head.create(&Labels::from_pairs([("__name__", "m")]));
+    let id = head.create(&Labels::from_pairs([("__name__", "m")]));
     (head, id)
 }
 
-fn read(head: &Head, id: u64) -> Vec<(Timestamp, f64)> {
-    let mut out = Vec::new();
-    for p in head.take(id, i64::MIN, i64::MAX).map(|t| t.pieces).unwrap_or_default() {
-        let mut samples = p.samples();
-        while let Some((at, _, v)) = samples.next().unwrap() {
-            let Value::Float(v) = v else { panic!("no histogram went in") };
-            out.push((at, v));
-        }
-    }
-    out
+fn samples(head: &Head, id: u64) -> Vec<(Timestamp, f64)> {
+    let mut columns = model::SampleColumns::default();
+    let Some(taken) = head.take(id, i64::MIN, i64::MAX) else { return Vec::new() };
+    read(&taken.held, (i64::MIN, i64::MAX), &model::Cancel::default(), &mut columns).unwrap();
+    columns.times.into_iter().zip(columns.values).collect()
 }
 
 proptest! {
@@ -41,7 +36,7 @@ proptest! {
             }
             prop_assert_eq!(head.push(id, at, None, &Value::Float(v)), want);
         }
-        prop_assert_eq!(read(&head, id), model);
+        prop_assert_eq!(samples(&head, id), model);
     }
 }
 
@@ -51,26 +46,25 @@ fn chunks_end_at_the_borders_of_blocks() {
     for at in [-1, 0, 999, 1000, 1500, 2000] {
         head.push(id, at, None, &Value::Float(1.0)).unwrap();
     }
-    let pieces = head.take(id, i64::MIN, i64::MAX).unwrap().pieces;
-    assert_eq!(
-        pieces.iter().map(Piece::range).collect::<Vec<_>>(),
-        [(-1, -1), (0, 999), (1000, 1500), (2000, 2000)]
-    );
+    let own = head.take(id, i64::MIN, i64::MAX).unwrap().held.own.unwrap();
+    let sealed = own.sealed.iter().map(|c| (c.min, c.max));
+    let open = own.open.iter().map(|c| (c.min(), c.max()));
+    assert_eq!(sealed.chain(open).collect::<Vec<_>>(), [(-1, -1), (0, 999), (1000, 1500), (2000, 2000)]);
 }
 
 #[test]
 fn what_moved_to_a_block_leaves_and_its_time_is_closed() {
     let (mut head, id) = head();
-    let (idle, _) = head.create(&Labels::from_pairs([("__name__", "idle")]));
+    let idle = head.create(&Labels::from_pairs([("__name__", "idle")]));
     head.push(idle, 10, None, &Value::Float(1.0)).unwrap();
     for at in [10, 1010] {
         head.push(id, at, None, &Value::Float(1.0)).unwrap();
     }
     assert_eq!(head.drop_before(1000), 1);
     assert_eq!((head.len(), head.min_time), (1, 1010));
-    assert_eq!(read(&head, id), [(1010, 1.0)]);
+    assert_eq!(samples(&head, id), [(1010, 1.0)]);
     assert_eq!(head.push(idle, 2000, None, &Value::Float(1.0)), Err(Reject::UnknownSeries));
-    let (again, _) = head.create(&Labels::from_pairs([("__name__", "idle")]));
+    let again = head.create(&Labels::from_pairs([("__name__", "idle")]));
     assert!(again > idle, "numbers are not given twice");
     assert_eq!(head.push(again, 999, None, &Value::Float(1.0)), Err(Reject::TooOld));
 }
@@ -83,15 +77,11 @@ fn a_repeated_sample_is_known_also_after_it_was_sealed() {
         head.push(id, at, None, &Value::Float(v)).ok();
     }
     let at = head.max_time;
-    let last = read(&head, id).last().unwrap().1;
+    let last = samples(&head, id).last().unwrap().1;
     let mut restored = Head::new(1000);
     restored.insert(id, &Labels::from_pairs([("__name__", "m")]));
-    for p in head.take(id, i64::MIN, i64::MAX).unwrap().pieces {
-        let mut bytes = Vec::new();
-        p.put(&mut bytes);
-        let chunk = Chunk::get(&mut crate::bytes::Reader::new(&bytes, "chunk")).unwrap();
-        assert!(restored.restore(id, chunk));
-    }
+    let own = head.take(id, i64::MIN, i64::MAX).unwrap().held.own.unwrap();
+    assert!(restored.restore(id, own.open.as_ref().unwrap().seal()));
     assert_eq!(restored.push(id, at, None, &Value::Float(last)), Ok(false));
     assert_eq!(restored.push(id, at, None, &Value::Float(7.0)), Err(Reject::Duplicate));
 }
@@ -109,6 +99,159 @@ fn readers_keep_what_they_took() {
     head.push(id, 1, None, &Value::Float(1.0)).unwrap();
     let taken = head.take(id, 0, 10).unwrap();
     head.push(id, 2, None, &Value::Float(2.0)).unwrap();
-    assert_eq!(taken.pieces[0].range(), (1, 1));
-    assert_eq!(read(&head, id).len(), 2);
+    assert_eq!(taken.held.own.unwrap().open.as_ref().unwrap().max(), 1);
+    assert_eq!(samples(&head, id).len(), 2);
+}
+
+/// What writers may do, in random order, against a map of samples.
+mod model_of_writers {
+    use super::*;
+    use crate::{log::LOG_MAGIC, record};
+    use std::collections::BTreeMap;
+
+    #[derive(Debug, Clone)]
+    enum Step {
+        /// Which of the series, in which order; values; how far time goes on.
+        Batch { of: Vec<usize>, v: i32, step: i64 },
+        /// A sample of one series with a time of its own, counted back from now.
+        Entry { of: usize, v: i32, back: i64 },
+        Drop { back: i64 },
+    }
+
+    const SERIES: usize = 12;
+
+    fn step() -> impl Strategy<Value = Step> {
+        let all: Vec<usize> = (0..SERIES).collect();
+        let same = all.clone();
+        let of = prop_oneof![
+            6 => Just(same),
+            2 => prop::sample::subsequence(all.clone(), 0..=SERIES),
+            1 => Just(all).prop_shuffle(),
+            1 => prop::collection::vec(0..SERIES, 0..6),
+        ];
+        prop_oneof![
+            12 => (of, -50i32..1000, -20i64..200).prop_map(|(of, v, step)| Step::Batch { of, v, step }),
+            2 => (0..SERIES, -50i32..1000, -50i64..300).prop_map(|(of, v, back)| Step::Entry { of, v, back }),
+            1 => (0i64..2000).prop_map(|back| Step::Drop { back }),
+        ]
+    }
+
+    fn value(v: i32, series: usize) -> f64 {
+        match (v + i32::try_from(series).unwrap()) % 17 {
+            3 => stale_nan(),
+            5 => f64::from(v) / 3.0,
+            7 => f64::from(v) / 100.0,
+            9 => ABSENT,
+            _ => f64::from(v),
+        }
+    }
+
+    fn name(i: usize) -> Labels {
+        Labels::from_pairs([("__name__".to_owned(), "m".to_owned()), ("i".to_owned(), i.to_string())])
+    }
+
+    fn contents(head: &Head) -> BTreeMap<(usize, Timestamp), u64> {
+        let mut out = BTreeMap::new();
+        for i in 0..SERIES {
+            let Some(id) = head.id(&name(i)) else { continue };
+            for (at, v) in samples(head, id) {
+                assert!(out.insert((i, at), v.to_bits()).is_none(), "twice");
+            }
+        }
+        out
+    }
+
+    fn again(log: &[u8]) -> Head {
+        use crate::disk::{Appender as _, Disk as _};
+        let disk = crate::disk::fake::FakeDisk::default();
+        let dir = std::path::Path::new("/log");
+        let mut file = disk.create(&crate::log::segment_path(dir, 1)).unwrap();
+        file.append(&crate::log::header(LOG_MAGIC)).unwrap();
+        file.append(log).unwrap();
+        let mut head = Head::new(1000);
+        head.late_window = 150;
+        let mut report = crate::store::OpenReport::default();
+        let replayed =
+            crate::log::replay(&disk, dir, |r| crate::store::restore(&mut head, r, &mut report)).unwrap();
+        assert!(replayed.damage.is_empty() && report.dropped_samples == 0, "{report:?}");
+        head
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(400))]
+        #[test]
+        fn writers_in_any_order_leave_what_the_model_says_and_the_log_repeats_it(
+            steps in prop::collection::vec(step(), 1..120),
+        ) {
+            let mut head = Head::new(1000);
+            head.late_window = 150;
+            let mut model: BTreeMap<(usize, Timestamp), u64> = BTreeMap::new();
+            let (mut now, mut log, mut cut) = (5000i64, Vec::new(), i64::MIN);
+            for step in steps {
+                let mut batch = Batch::at(now);
+                let mut which = Vec::new();
+                let mut id = |head: &mut Head, log: &mut Vec<u8>, i: usize| {
+                    let labels = name(i);
+                    model::SeriesRef(head.id(&labels).unwrap_or_else(|| {
+                        let id = head.create(&labels);
+                        record::put_series(log, &[(id, labels)]);
+                        id
+                    }))
+                };
+                match step {
+                    Step::Batch { of, v, step } => {
+                        now += step;
+                        batch.at = now;
+                        for i in of {
+                            batch.push(id(&mut head, &mut log, i), value(v, i));
+                            which.push((i, now, value(v, i)));
+                        }
+                    }
+                    Step::Entry { of, v, back } => {
+                        let (at, v) = (now - back, value(v, of));
+                        let series = id(&mut head, &mut log, of);
+                        batch.entries.push(model::Entry { series, at: Some(at), start: None, value: Value::Float(v) });
+                        which.push((of, at, v));
+                    }
+                    Step::Drop { back } => {
+                        cut = cut.max((now - back).div_euclid(1000) * 1000);
+                        head.drop_before(cut);
+                        head.drop_late(i64::MIN, cut);
+                        model.retain(|(_, at), _| *at >= cut);
+                    }
+                }
+                let mut taking = Taking::default();
+                head.append(&batch, &mut taking);
+                taking.rows.iter().for_each(|r| record::put_row(&mut log, r));
+                if !taking.series.is_empty() {
+                    record::put_samples(&mut log, batch.at, &taking.series, &taking.values);
+                }
+                if !taking.entries.is_empty() {
+                    record::put_entries(&mut log, &taking.entries);
+                }
+                let rejected: BTreeMap<usize, Reject> = taking.rejected.into_iter().collect();
+                for (n, (i, at, v)) in which.into_iter().enumerate() {
+                    let newest = model.range((i, i64::MIN)..=(i, i64::MAX)).next_back().map(|((_, at), _)| *at);
+                    let have = model.get(&(i, at)).copied();
+                    match rejected.get(&n) {
+                        None => {
+                            // It was there in the same bits, or it is new.
+                            prop_assert!(have.is_none_or(|have| have == v.to_bits()) || newest != Some(at));
+                            model.entry((i, at)).or_insert(v.to_bits());
+                        }
+                        Some(Reject::Duplicate) => prop_assert!(have.is_some_and(|have| have != v.to_bits())),
+                        Some(Reject::OutOfOrder | Reject::TooOld) => {
+                            prop_assert!(newest.is_some_and(|newest| at < newest) || at < cut || at < now - 150, "{i} {at}");
+                        }
+                        Some(other) => prop_assert!(false, "{other}"),
+                    }
+                }
+                // Windows are dropped whole; a set of rows goes with its last one.
+                let got: BTreeMap<_, _> = contents(&head).into_iter().filter(|((_, at), _)| *at >= cut).collect();
+                prop_assert_eq!(&got, &model);
+            }
+            let again = contents(&again(&log)).into_iter().filter(|((_, at), _)| *at >= cut).collect::<BTreeMap<_, _>>();
+            prop_assert_eq!(again, model);
+        }
+    }
 }

@@ -23,6 +23,11 @@ pub struct TsdbConfig {
     pub max_unsynced_bytes: usize,
     /// Active series that are taken, at most. `None`: no limit.
     pub max_series: Option<usize>,
+    /// How far behind the newest sample of all one may be that is older than its series' newest. Zero: such
+    /// samples are refused.
+    pub late_window: Duration,
+    /// Bytes of blocks that are kept; the oldest go first. `None`: only time counts.
+    pub max_block_bytes: Option<u64>,
     /// How far ahead of the time given to `maintain` a sample may be.
     pub max_ahead: Duration,
     /// How often the store syncs the log by itself. `None`: only when asked.
@@ -42,6 +47,8 @@ impl TsdbConfig {
             checkpoint_bytes: 64 << 20,
             max_unsynced_bytes: 64 << 20,
             max_series: None,
+            late_window: Duration::ZERO,
+            max_block_bytes: None,
             max_ahead: Duration::from_mins(10),
             sync_every: Some(Duration::from_secs(1)),
             index_cache_bytes: 64 << 20,

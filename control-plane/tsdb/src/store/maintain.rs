@@ -4,19 +4,20 @@
 //! their place. Its samples leave the head in the same step in which readers see the block. Then a checkpoint
 //! replaces the log. Each step leaves the store right if the next one fails or never comes.
 
+mod checkpoint;
+mod compact;
+
 use super::{Inner, Tsdb, add, config::millis, lock, read};
 use crate::{
-    block::{self, Block, BlockError},
-    disk::{Appender, Disk},
-    head::Taken,
-    log::{LOG_MAGIC, checkpoint_path, header, publish, segment_path},
-    record,
+    block::{Block, BlockError, Writer},
+    head,
+    log::{checkpoint_path, segment_path},
     store::OpenError,
 };
-use model::{AppendError, Timestamp};
+use model::{AppendError, Cancel, SampleColumns, SelectError, Timestamp};
 use std::{
     io,
-    path::Path,
+    path::PathBuf,
     sync::{Arc, atomic::Ordering},
 };
 
@@ -25,6 +26,7 @@ use std::{
 pub struct Maintained {
     pub blocks_written: usize,
     pub blocks_deleted: usize,
+    pub blocks_compacted: usize,
     pub series_removed: usize,
     pub checkpointed: bool,
 }
@@ -38,6 +40,8 @@ pub enum MaintainError {
     Block(#[source] io::Error),
     #[error("a block that was just written does not read back: {0}")]
     Unreadable(String),
+    #[error("reading what a block is made of failed")]
+    Read(#[source] SelectError),
     #[error("writing a checkpoint failed")]
     Checkpoint(#[source] io::Error),
     #[error("deleting what is past its retention failed")]
@@ -46,8 +50,6 @@ pub enum MaintainError {
 
 /// Blocks that one call writes, so that it comes to an end.
 const MAX_BLOCKS: usize = 64;
-/// Bytes of chunks in one record of a checkpoint.
-const CHUNK_RECORD: usize = 256 << 10;
 
 impl Tsdb {
     /// Syncs the log, turns what is old enough into blocks, checkpoints the log, deletes what is past its
@@ -65,6 +67,9 @@ impl Tsdb {
             done.series_removed += inner.write_block(start, end)?;
             done.blocks_written += 1;
         }
+        if done.blocks_written > 0 {
+            done.blocks_written += inner.write_late()?;
+        }
         let since = inner.log.since_checkpoint();
         let enough = inner.config.checkpoint_bytes.max(read(&inner.counters.last_checkpoint_bytes));
         if done.blocks_written > 0 || since > enough {
@@ -72,6 +77,36 @@ impl Tsdb {
             done.checkpointed = true;
         }
         done.blocks_deleted = inner.delete_before(now.saturating_sub(millis(inner.config.retention)))?;
+        done.blocks_compacted = inner.compact()?;
+        Ok(done)
+    }
+
+    /// Turns all samples up to now into blocks, however short, and checkpoints the log: for a copy of the
+    /// directory that needs no replay, and before a long stop.
+    pub fn flush(&self) -> Result<Maintained, MaintainError> {
+        let inner = &*self.0;
+        let _alone = lock(&inner.maintaining);
+        inner.log.sync().map_err(MaintainError::Log)?;
+        let mut done = Maintained::default();
+        while done.blocks_written < MAX_BLOCKS {
+            let (start, end) = {
+                let head = inner.head();
+                if head.min_time > head.max_time {
+                    break;
+                }
+                let range = inner.config.block_range_ms();
+                let start = head.min_time.div_euclid(range).saturating_mul(range);
+                (start, start.saturating_add(range).min(head.max_time.saturating_add(1)))
+            };
+            done.series_removed += inner.write_block(start, end)?;
+            done.blocks_written += 1;
+        }
+        done.blocks_written += inner.write_late()?;
+        inner.checkpoint()?;
+        done.checkpointed = true;
+        while inner.compact()? > 0 {
+            done.blocks_compacted += 1;
+        }
         Ok(done)
     }
 }
@@ -90,39 +125,112 @@ impl Inner {
 
     /// Writes one block; returns how many series left the head.
     fn write_block(&self, start: Timestamp, end: Timestamp) -> Result<usize, MaintainError> {
-        let series = {
+        let snapshot = {
             let mut head = self.head_mut();
             head.min_valid = head.min_valid.max(end);
-            head.take_all(start, end - 1)
+            head.snapshot(Some((start, end - 1)))
         };
-        let path =
-            block::write(&*self.disk, &self.block_dir, (start, end), series).map_err(MaintainError::Block)?;
-        let block = Block::open(&*self.disk, &path).map_err(|e| match e {
-            BlockError::Open(OpenError::Io { source, .. }) => MaintainError::Block(source),
-            BlockError::Open(other) => MaintainError::Unreadable(other.to_string()),
-            BlockError::Damaged(what) => MaintainError::Unreadable(what.to_owned()),
+        let block = self.put_block((start, end), snapshot, |held, into| {
+            head::read(held, (start, end - 1), &Cancel::default(), into)
         })?;
         let mut head = self.head_mut();
+        head.drop_late(start, end);
         let removed = head.drop_before(end);
-        let mut blocks = lock(&self.blocks);
-        blocks.retain(|b| b.path != path);
-        blocks.push(Arc::new(block));
-        blocks.sort_by_key(|b| b.footer.start);
-        add(&self.counters.blocks_written, 1);
+        self.exchange(&[], block);
         add(&self.counters.removed, removed);
         Ok(removed)
     }
 
+    /// Writes the late samples whose place is in blocks already into blocks beside those.
+    fn write_late(&self) -> Result<usize, MaintainError> {
+        let mut written = 0;
+        loop {
+            let (start, end, snapshot) = {
+                let head = self.head();
+                if head.min_late >= head.min_valid {
+                    return Ok(written);
+                }
+                let range = self.config.block_range_ms();
+                let start = head.min_late.div_euclid(range).saturating_mul(range);
+                let end = start.saturating_add(range).min(head.min_valid);
+                (start, end, head.snapshot(Some((start, end - 1))))
+            };
+            let block = self.put_block((start, end), snapshot, |held, into| {
+                into.clear();
+                let late = held.own.iter().flat_map(|o| &o.late);
+                for l in late.filter(|l| l.at >= start && l.at < end) {
+                    into.push(l.at, l.value.clone(), l.start);
+                }
+                Ok(())
+            })?;
+            self.head_mut().drop_late(start, end);
+            self.exchange(&[], block);
+            written += 1;
+        }
+    }
+
+    /// A number that no block of this range has.
+    fn free_number(&self, (start, end): (Timestamp, Timestamp)) -> u64 {
+        let blocks = lock(&self.blocks);
+        let taken = |n: &u64| {
+            let name = crate::block::file_name(start, end, *n);
+            blocks.iter().any(|b| b.path.file_name().is_some_and(|f| *f == *name))
+        };
+        (0..).find(|n| !taken(n)).unwrap_or(0)
+    }
+
+    fn put_block(
+        &self,
+        range: (Timestamp, Timestamp),
+        mut snapshot: head::Snapshot,
+        mut read: impl FnMut(&head::Held, &mut SampleColumns) -> Result<(), SelectError>,
+    ) -> Result<Option<Arc<Block>>, MaintainError> {
+        snapshot.sort();
+        let number = self.free_number(range);
+        let mut writer =
+            Writer::create(&*self.disk, &self.block_dir, range, number).map_err(MaintainError::Block)?;
+        let mut samples = SampleColumns::default();
+        for (_, labels, held) in snapshot.iter() {
+            read(held, &mut samples).map_err(MaintainError::Read)?;
+            writer.series(&labels, &samples).map_err(MaintainError::Block)?;
+        }
+        self.finish(writer)
+    }
+
+    /// Ends a block and reads it back; `None` when it would be empty.
+    fn finish(&self, writer: Writer<'_>) -> Result<Option<Arc<Block>>, MaintainError> {
+        if writer.len() == 0 {
+            return Ok(None);
+        }
+        let path = writer.finish().map_err(MaintainError::Block)?;
+        let block = self.open_block(path)?;
+        add(&self.counters.blocks_written, 1);
+        Ok(Some(Arc::new(block)))
+    }
+
+    fn open_block(&self, path: PathBuf) -> Result<Block, MaintainError> {
+        Block::open(&*self.disk, &path).map_err(|e| match e {
+            BlockError::Open(OpenError::Io { source, .. }) => MaintainError::Block(source),
+            BlockError::Open(other) => MaintainError::Unreadable(other.to_string()),
+            BlockError::Damaged(what) => MaintainError::Unreadable(what.to_owned()),
+        })
+    }
+
+    /// Puts a block in the place of others, in one step. The head is locked for writing, or does not change by
+    /// it.
+    fn exchange(&self, old: &[Arc<Block>], new: Option<Arc<Block>>) {
+        let mut blocks = lock(&self.blocks);
+        blocks.retain(|b| !old.iter().any(|o| o.path == b.path));
+        blocks.extend(new);
+        blocks.sort_by_key(|b| b.footer.start);
+    }
+
     /// Writes down what the head holds, so that the log before is not needed any more.
     fn checkpoint(&self) -> Result<(), MaintainError> {
-        let snapshot = || {
-            let head = self.head();
-            (head.next_id(), head.min_valid, head.everything())
-        };
-        let (ended, (next_id, min_valid, series)) = self.log.cut(snapshot).map_err(MaintainError::Log)?;
+        let snapshot = || checkpoint::State::of(&self.head());
+        let (ended, state) = self.log.cut(snapshot).map_err(MaintainError::Log)?;
         let path = checkpoint_path(&self.log_dir, ended);
-        let bytes = write_checkpoint(&*self.disk, &path, next_id, min_valid, &series)
-            .map_err(MaintainError::Checkpoint)?;
+        let bytes = checkpoint::write(&*self.disk, &path, &state).map_err(MaintainError::Checkpoint)?;
         self.counters.last_checkpoint_bytes.store(bytes, Ordering::Relaxed);
         add(&self.counters.checkpoints, 1);
         self.log.checkpointed();
@@ -145,77 +253,33 @@ impl Inner {
     fn delete_before(&self, limit: Timestamp) -> Result<usize, MaintainError> {
         let gone: Vec<Arc<Block>> = {
             let _head = self.head_mut();
-            lock(&self.blocks).extract_if(.., |b| b.footer.end <= limit).collect()
+            let mut blocks = lock(&self.blocks);
+            let mut gone: Vec<_> = blocks.extract_if(.., |b| b.footer.end <= limit).collect();
+            if let Some(most) = self.config.max_block_bytes {
+                let mut total: u64 = blocks.iter().map(|b| b.bytes).sum();
+                while total > most && !blocks.is_empty() {
+                    let oldest = blocks.remove(0);
+                    total -= oldest.bytes;
+                    gone.push(oldest);
+                }
+            }
+            gone
         };
-        for block in &gone {
-            // A reader that has it open reads on: the file goes when the last one closes it.
+        self.remove_blocks(&gone)?;
+        add(&self.counters.blocks_deleted, gone.len());
+        Ok(gone.len())
+    }
+
+    /// Deletes the files of blocks that nobody is shown any more. Whoever has one open reads on: the file goes
+    /// when the last one closes it.
+    fn remove_blocks(&self, gone: &[Arc<Block>]) -> Result<(), MaintainError> {
+        for block in gone {
             self.disk.remove(&block.path).map_err(MaintainError::Retention)?;
             lock(&self.indexes).retain(|(path, _)| *path != block.path);
         }
         if !gone.is_empty() {
             self.disk.sync_dir(&self.block_dir).map_err(MaintainError::Retention)?;
-            add(&self.counters.blocks_deleted, gone.len());
         }
-        Ok(gone.len())
+        Ok(())
     }
-}
-
-fn write_checkpoint(
-    disk: &dyn Disk,
-    path: &Path,
-    next_id: u64,
-    min_valid: Timestamp,
-    series: &[Taken],
-) -> io::Result<u64> {
-    let tmp = path.with_extension("tmp");
-    let outcome = put_checkpoint(disk.create(&tmp)?, next_id, min_valid, series);
-    if outcome.is_err() {
-        // It may be what fills the device; the error that counts is the first.
-        drop(disk.remove(&tmp));
-    }
-    let bytes = outcome?;
-    publish(disk, &tmp, path)?;
-    Ok(bytes)
-}
-
-fn put_checkpoint(
-    mut file: Box<dyn Appender>,
-    next_id: u64,
-    min_valid: Timestamp,
-    series: &[Taken],
-) -> io::Result<u64> {
-    let mut out = header(LOG_MAGIC);
-    let mut bytes = 0;
-    record::put_mark(&mut out, next_id, min_valid);
-    let mut flush = |out: &mut Vec<u8>| {
-        bytes += out.len() as u64;
-        file.append(out)?;
-        out.clear();
-        Ok::<_, io::Error>(())
-    };
-    for group in series.chunks(4096) {
-        let pairs: Vec<_> = group.iter().map(|s| (s.id, s.labels.clone())).collect();
-        record::put_series(&mut out, &pairs);
-        flush(&mut out)?;
-    }
-    let (mut encoded, mut count) = (Vec::new(), 0);
-    for s in series {
-        for piece in &s.pieces {
-            crate::bytes::put_uvarint(&mut encoded, s.id);
-            piece.put(&mut encoded);
-            count += 1;
-            if encoded.len() >= CHUNK_RECORD {
-                record::put_chunks(&mut out, count, &encoded);
-                encoded.clear();
-                count = 0;
-                flush(&mut out)?;
-            }
-        }
-    }
-    if count > 0 {
-        record::put_chunks(&mut out, count, &encoded);
-    }
-    flush(&mut out)?;
-    file.sync()?;
-    Ok(bytes)
 }

@@ -89,7 +89,7 @@ impl Select for Tsdb {
         if request.matchers.is_empty() {
             let (blocks, head) = self
                 .0
-                .moment(request, |head| Ok(head.values(name).map(|v| v.to_string()).collect::<Vec<_>>()))?;
+                .moment(request, |head| Ok(head.label_index().values(name).map(|(v, _)| v.to_string()).collect::<Vec<_>>()))?;
             values.extend(head);
             for (_, index) in blocks {
                 values.extend(index.values(name)?);

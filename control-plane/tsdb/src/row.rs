@@ -1,0 +1,258 @@
+//! Rows: the samples of many series at one time, each told from what the series had before.
+//!
+//! What is scraped together is kept together: the series of a target are the columns, a scrape is a row, and the
+//! row has one time for all. Rows of the same columns follow each other in [`Rows`]; the first tells every
+//! number from zero, each later one from the row before. They are both what the log holds and what readers
+//! read, until enough of them are turned into columns. `FORMAT.md`, "Row", has the bytes.
+
+use crate::{
+    bytes::{Malformed, Reader},
+    decimal,
+    pack::{self, BLOCK, Packed, Slot},
+};
+use model::{STALE_NAN_BITS, Timestamp};
+use std::sync::Arc;
+
+/// Says in a row of numbers that a column has none. No scrape makes these bits; a sample that has them all the
+/// same is kept outside of rows.
+pub(crate) const ABSENT: f64 = f64::from_bits(0x7ff4_9e3b_52c1_a0d7);
+
+/// The exponent of a column whose numbers are no decimals: its numbers are the bits of floats.
+pub(crate) const RAW: u8 = u8::MAX;
+
+/// What the next number of a column is told from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct State {
+    pub(crate) m: i64,
+    pub(crate) e: u8,
+}
+
+impl State {
+    /// How `v` is written after what came before.
+    #[inline]
+    fn step(&mut self, v: f64) -> Slot {
+        let bits = v.to_bits();
+        if self.e != RAW
+            && let Some(m) = decimal::scaled(v, self.e)
+        {
+            let change = m.wrapping_sub(self.m);
+            self.m = m;
+            return Slot::Number(change);
+        }
+        if bits == ABSENT.to_bits() {
+            Slot::Absent
+        } else if bits == STALE_NAN_BITS {
+            Slot::Stale
+        } else if self.e == RAW {
+            let change = bits.cast_signed().wrapping_sub(self.m);
+            self.m = bits.cast_signed();
+            Slot::Number(change)
+        } else if !v.is_finite() || v == 0.0 {
+            // Minus zero, infinities and other NaNs are guests.
+            Slot::Keep(bits)
+        } else {
+            self.reset(v);
+            Slot::Reset(bits)
+        }
+    }
+
+    fn reset(&mut self, v: f64) {
+        let from = if self.e == RAW { 0 } else { self.e };
+        let (m, e) = decimal::find(v, from).unwrap_or((v.to_bits().cast_signed(), RAW));
+        *self = State { m, e };
+    }
+
+    /// The number that a slot stands for, [`ABSENT`] for none.
+    #[inline]
+    pub(crate) fn apply(&mut self, slot: Slot) -> f64 {
+        match slot {
+            Slot::Number(change) => {
+                self.m = self.m.wrapping_add(change);
+                if self.e == RAW { f64::from_bits(self.m.cast_unsigned()) } else { decimal::number(self.m, self.e) }
+            }
+            Slot::Absent => ABSENT,
+            Slot::Stale => f64::from_bits(STALE_NAN_BITS),
+            Slot::Keep(bits) => f64::from_bits(bits),
+            Slot::Reset(bits) => {
+                self.reset(f64::from_bits(bits));
+                f64::from_bits(bits)
+            }
+        }
+    }
+}
+
+/// Where a row's numbers are told from: one state a column.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct States {
+    m: Vec<i64>,
+    e: Vec<u8>,
+}
+
+impl States {
+    pub(crate) fn restart(&mut self) {
+        self.m.fill(0);
+        self.e.fill(0);
+    }
+
+    fn get(&self, i: usize) -> State {
+        State { m: self.m[i], e: self.e[i] }
+    }
+
+    fn set(&mut self, i: usize, s: State) {
+        (self.m[i], self.e[i]) = (s.m, s.e);
+    }
+
+    /// Encodes a row; columns beyond those of the row before begin from zero.
+    pub(crate) fn encode(&mut self, at: Timestamp, values: &[f64]) -> Row {
+        if values.len() > self.m.len() {
+            // Exactly: there is one of these for each series that is written.
+            self.m.reserve_exact(values.len() - self.m.len());
+            self.e.reserve_exact(values.len() - self.e.len());
+            self.m.resize(values.len(), 0);
+            self.e.resize(values.len(), 0);
+        }
+        let mut bytes = Vec::with_capacity(values.len() + 64);
+        let mut ends = Vec::with_capacity(values.len().div_ceil(BLOCK));
+        let mut slots = [Slot::Absent; BLOCK];
+        for (b, block) in values.chunks(BLOCK).enumerate() {
+            for (i, (slot, v)) in slots.iter_mut().zip(block).enumerate() {
+                let place = b * BLOCK + i;
+                let mut state = self.get(place);
+                *slot = state.step(*v);
+                self.set(place, state);
+            }
+            pack::put(&mut bytes, &slots[..block.len()]);
+            ends.push(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
+        }
+        Row { at, columns: values.len(), bytes: bytes.into(), ends: ends.into() }
+    }
+}
+
+/// The samples of some series at one time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Row {
+    pub(crate) at: Timestamp,
+    columns: usize,
+    bytes: Box<[u8]>,
+    /// Where each block ends in the bytes.
+    ends: Box<[u32]>,
+}
+
+const BAD: Malformed = Malformed("row");
+
+impl Row {
+    pub(crate) fn columns(&self) -> usize {
+        self.columns
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Takes back what [`Row::bytes`] gave.
+    pub(crate) fn read(at: Timestamp, columns: usize, bytes: &[u8]) -> Result<Row, Malformed> {
+        // A block takes two bytes at least.
+        if columns.div_ceil(BLOCK) > bytes.len() {
+            return Err(BAD);
+        }
+        let mut r = Reader::new(bytes, "row");
+        let mut ends = Vec::with_capacity(columns.div_ceil(BLOCK));
+        let mut left = columns;
+        while left > 0 {
+            let n = left.min(BLOCK);
+            Packed::next(&mut r, n)?;
+            left -= n;
+            ends.push(u32::try_from(bytes.len() - r.remaining()).map_err(|_| BAD)?);
+        }
+        if !r.is_empty() {
+            return Err(BAD);
+        }
+        Ok(Row { at, columns, bytes: bytes.into(), ends: ends.into() })
+    }
+
+    fn block(&self, b: usize) -> Result<Packed<'_>, Malformed> {
+        let end = *self.ends.get(b).ok_or(BAD)? as usize;
+        let begin = b.checked_sub(1).map_or(0, |b| self.ends[b] as usize);
+        let bytes = self.bytes.get(begin..end).ok_or(BAD)?;
+        Packed::read(bytes, (self.columns - b * BLOCK).min(BLOCK))
+    }
+
+    fn slot(&self, column: usize) -> Result<Slot, Malformed> {
+        if column >= self.columns {
+            return Ok(Slot::Absent);
+        }
+        self.block(column / BLOCK)?.get(column % BLOCK)
+    }
+}
+
+/// Rows of the same columns, oldest first. Readers share them; the writer adds to a copy of the list while they
+/// do.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Rows {
+    rows: Vec<Arc<Row>>,
+}
+
+impl Rows {
+    pub(crate) fn push(&mut self, row: Arc<Row>) {
+        self.rows.push(row);
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<Row>> {
+        self.rows.iter()
+    }
+
+    pub(crate) fn range(&self) -> Option<(Timestamp, Timestamp)> {
+        Some((self.rows.first()?.at, self.rows.last()?.at))
+    }
+
+    pub(crate) fn columns(&self) -> usize {
+        self.rows.last().map_or(0, |r| r.columns)
+    }
+
+    /// Hands out the samples of one column, oldest first, while `take` says to go on.
+    pub(crate) fn column(
+        &self,
+        column: usize,
+        mut take: impl FnMut(Timestamp, f64) -> bool,
+    ) -> Result<(), Malformed> {
+        let mut state = State::default();
+        for row in &self.rows {
+            let v = state.apply(row.slot(column)?);
+            if v.to_bits() != ABSENT.to_bits() && !take(row.at, v) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// The numbers of up to [`BLOCK`] columns from `block * BLOCK` on: for each column those of all rows.
+    pub(crate) fn strip(&self, block: usize, out: &mut Vec<Vec<f64>>) -> Result<(), Malformed> {
+        let width = self.columns().saturating_sub(block * BLOCK).min(BLOCK);
+        out.resize_with(width, Vec::new);
+        out.iter_mut().for_each(Vec::clear);
+        let mut states = [State::default(); BLOCK];
+        let mut slots = [Slot::Absent; BLOCK];
+        for row in &self.rows {
+            let here = row.columns.saturating_sub(block * BLOCK).min(BLOCK);
+            slots.fill(Slot::Absent);
+            if here > 0 {
+                row.block(block)?.all(&mut slots[..here])?;
+            }
+            for ((column, state), slot) in out.iter_mut().zip(&mut states).zip(&slots) {
+                column.push(state.apply(*slot));
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;
