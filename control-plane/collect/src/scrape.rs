@@ -10,3 +10,4 @@ pub(crate) mod ingest;
 mod md5;
 mod relabel;
 pub(crate) mod target;
+mod template;

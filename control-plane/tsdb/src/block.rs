@@ -171,7 +171,8 @@ impl Block {
         if place.at < window.at || end > window.at + window.bytes.len() as u64 {
             // Whoever reads one series behind the other is likely to go on.
             let near = place.at >= window.end && place.at - window.end <= 4096 && window.end > 0;
-            let len = if near { (self.footer.index_at - place.at).min(place.len.max(AHEAD)) } else { place.len };
+            let len =
+                if near { (self.footer.index_at - place.at).min(place.len.max(AHEAD)) } else { place.len };
             window.bytes = self.read(place.at, len)?;
             window.at = place.at;
         }

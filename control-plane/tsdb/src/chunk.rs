@@ -46,7 +46,13 @@ impl Chunk {
 
     /// `base` is a time that the reader knows, near to which the chunk begins.
     pub(crate) fn put(&self, out: &mut Vec<u8>, base: Timestamp) {
-        put_parts(out, self.flags, self.count, (self.min.wrapping_sub(base), self.max.wrapping_sub(base)), &self.data);
+        put_parts(
+            out,
+            self.flags,
+            self.count,
+            (self.min.wrapping_sub(base), self.max.wrapping_sub(base)),
+            &self.data,
+        );
     }
 
     /// Reads what [`Chunk::put`] wrote. The samples inside are checked only when they are decoded.

@@ -12,7 +12,10 @@ const LIMIT: f64 = 9_007_199_254_740_992.0;
 
 /// The integer that `v` is over `10^e`, or `None`; -0.0, infinities and NaNs are none.
 #[inline]
-#[expect(clippy::cast_possible_truncation, reason = "within the range where it is exact, and checked by the way back")]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "within the range where it is exact, and checked by the way back"
+)]
 pub(crate) fn scaled(v: f64, e: u8) -> Option<i64> {
     if e == 0 {
         let m = v as i64;

@@ -139,16 +139,21 @@ impl Head {
         id
     }
 
-    /// Puts a series in under a number that it had before. A number or label set that is there stays.
+    /// Puts a series in under a number that it had before. A number that is there stays. A label set that is
+    /// there had been forgotten, and was named anew: it goes on under the new number.
     pub(crate) fn insert(&mut self, id: u64, labels: &Labels) {
         self.reserve_ids(id.saturating_add(1));
-        if self.table.get(id).is_some() || self.id(labels).is_some() {
+        if self.table.get(id).is_some() {
             return;
         }
+        let before = self.id(labels).and_then(|old| {
+            self.leave(old);
+            self.remove(&[old]).pop()
+        });
         let pairs = self.index.add(id, labels);
         let hash = self.hasher.hash_one(&pairs);
-        let series = Series { pairs, group: ALONE, column: 0, last: Timestamp::MIN, own: None };
-        self.table.insert(id, series);
+        let (last, own) = before.map_or((Timestamp::MIN, None), |s| (s.last, s.own));
+        self.table.insert(id, Series { pairs, group: ALONE, column: 0, last, own });
         let (table, hasher) = (&self.table, &self.hasher);
         self.ids.insert_unique(hash, id, |id| table.get(*id).map_or(0, |s| hasher.hash_one(&s.pairs)));
     }
@@ -165,9 +170,11 @@ impl Head {
     pub(crate) fn append(&mut self, batch: &Batch, out: &mut Taking) {
         let rows = batch.at >= self.min_valid && batch.at <= self.max_valid;
         let mut rest = Vec::new();
+        // Groups of which a sample came out of order: what follows may be its second.
+        let mut broken: Vec<u32> = Vec::new();
         let mut i = 0;
         while i < batch.series.len() {
-            match self.whole_group(batch, i).filter(|_| rows) {
+            match self.whole_group(batch, i).filter(|(number, _)| rows && !broken.contains(number)) {
                 Some((number, len)) => {
                     self.push_row(number, batch.at, &batch.values[i..i + len], out);
                     if let Some(group) = self.group_mut(number) {
@@ -176,6 +183,10 @@ impl Head {
                     i += len;
                 }
                 None => {
+                    let group = self.table.get(batch.series[i].0).map_or(ALONE, |s| s.group);
+                    if group != ALONE && broken.last() != Some(&group) && !broken.contains(&group) {
+                        broken.push(group);
+                    }
                     rest.push(i);
                     i += 1;
                 }
@@ -246,7 +257,11 @@ impl Head {
                 continue;
             }
             if series.group == ALONE {
-                if series.last < batch.at { loose.push(i) } else { singles.push(i) }
+                if series.last < batch.at {
+                    loose.push(i)
+                } else {
+                    singles.push(i)
+                }
                 continue;
             }
             let known = rows.iter().rposition(|(number, ..)| *number == series.group);
@@ -623,7 +638,7 @@ impl Head {
                 self.min_time = self.min_time.min(min);
             }
         }
-        let mut gone = Vec::new();
+        let mut gone: Vec<u64> = Vec::new();
         for (id, series) in self.table.iter_mut() {
             if let Some(own) = &mut series.own {
                 let own = Arc::make_mut(own);
@@ -639,18 +654,27 @@ impl Head {
             }
             let group = self.groups.get(series.group as usize).and_then(Option::as_ref);
             if series.own.is_none() && !group.is_some_and(|g| g.shared.has(series.column as usize)) {
-                gone.push((id, series.pairs.clone()));
+                gone.push(id);
             }
         }
-        for (id, pairs) in &gone {
-            self.leave(*id);
-            self.table.remove(*id);
-            if let Ok(entry) = self.ids.find_entry(self.hasher.hash_one(pairs), |have| have == id) {
+        gone.iter().for_each(|id| self.leave(*id));
+        self.remove(&gone).len()
+    }
+
+    /// Takes series out, which are alone; ascending by number.
+    fn remove(&mut self, gone: &[u64]) -> Vec<Series> {
+        let mut out = Vec::new();
+        let mut pairs = Vec::new();
+        for id in gone {
+            let Some(series) = self.table.remove(*id) else { continue };
+            if let Ok(entry) = self.ids.find_entry(self.hasher.hash_one(&series.pairs), |have| have == id) {
                 entry.remove();
             }
+            pairs.push((*id, series.pairs.clone()));
+            out.push(series);
         }
-        self.index.remove(&gone);
-        gone.len()
+        self.index.remove(&pairs);
+        out
     }
 
     /// Forgets the late samples of a range, which are in a block now.

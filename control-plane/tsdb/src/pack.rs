@@ -235,7 +235,8 @@ impl<'a> Packed<'a> {
             }
         }
         let bit = i * self.width as usize;
-        let coded = if self.width == 0 { 0 } else { load(self.bits, bit / 8) >> (bit % 8) & mask(self.width) };
+        let coded =
+            if self.width == 0 { 0 } else { load(self.bits, bit / 8) >> (bit % 8) & mask(self.width) };
         Ok(Slot::Number(self.number(coded)))
     }
 

@@ -343,7 +343,11 @@ fn get_row(r: &mut Reader<'_>) -> Result<Record, Malformed> {
     let added = get_numbers(r)?;
     let columns = r.u32_varint()? as usize;
     let row = Row::read(at, columns, r.take(r.remaining())?)?;
-    if added.len() > columns || group >= MAX_GROUPS { Err(bad) } else { Ok(Record::Row { group, place, added, row }) }
+    if added.len() > columns || group >= MAX_GROUPS {
+        Err(bad)
+    } else {
+        Ok(Record::Row { group, place, added, row })
+    }
 }
 
 pub(crate) fn put_group(out: &mut Vec<u8>, group: u32, columns: &[u64], sealed: &[Arc<Matrix>]) {

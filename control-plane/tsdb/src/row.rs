@@ -68,7 +68,11 @@ impl State {
         match slot {
             Slot::Number(change) => {
                 self.m = self.m.wrapping_add(change);
-                if self.e == RAW { f64::from_bits(self.m.cast_unsigned()) } else { decimal::number(self.m, self.e) }
+                if self.e == RAW {
+                    f64::from_bits(self.m.cast_unsigned())
+                } else {
+                    decimal::number(self.m, self.e)
+                }
             }
             Slot::Absent => ABSENT,
             Slot::Stale => f64::from_bits(STALE_NAN_BITS),

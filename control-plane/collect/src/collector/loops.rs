@@ -92,7 +92,7 @@ pub(super) fn start_target(
     let name = format!("scrape {}", target.url);
     tasks.spawn(name, async move {
         let mut beats = Beats::new(&shared.clock, target.interval, target.seed(), stop.clone());
-        let mut ingest = Ingest::new(Arc::clone(&shared.append), &target);
+        let mut ingest = Ingest::new(Arc::clone(&shared.append));
         while let Some(tick) = beats.next().await {
             note_missed(&shared.counters.scrapes_dropped, tick);
             let run = AssertUnwindSafe(scrape(&shared, &target, &mut ingest, &status, tick)).catch_unwind();
@@ -100,11 +100,11 @@ pub(super) fn start_target(
             let Some(outcome) = stop.run_until_cancelled(run).await else { break };
             if let Err(panic) = outcome {
                 note_panic(&shared, target.url.as_str(), panic.as_ref());
-                ingest = Ingest::new(Arc::clone(&shared.append), &target);
+                ingest = Ingest::new(Arc::clone(&shared.append));
             }
         }
         if gone.load(Ordering::Relaxed)
-            && let Err(e) = ingest.end(shared.clock.now_ms())
+            && let Err(e) = ingest.end(&target, shared.clock.now_ms())
         {
             tracing::warn!(target = %target.url, error = %e, "the series of a removed target could not be ended");
         }

@@ -63,7 +63,7 @@ fn get(port: u16) -> Option<String> {
 fn theirs(text: &str) -> BTreeMap<String, f64> {
     let mut parser = Parser::new(Format::Text, text.as_bytes());
     let mut out = BTreeMap::new();
-    while let Some(entry) = parser.next(b"").expect("valid") {
+    while let Some(entry) = parser.next().expect("valid") {
         if let Entry::Sample(s) = entry {
             let mut labels = LabelsBuilder::default();
             Parser::labels_of_text(parser.kind(), s.text, &mut labels);

@@ -24,6 +24,8 @@ pub(crate) struct Limits {
     pub(crate) label_name_bytes: Option<u64>,
     pub(crate) label_value_bytes: Option<u64>,
     pub(crate) targets: Option<u64>,
+    /// Series of one target, beyond which new ones are left out. Set for all targets alike, not in the file.
+    pub(crate) series: Option<u64>,
 }
 
 /// One group of `static_configs`.
@@ -243,6 +245,7 @@ fn read_limits(r: &mut MapReader<'_>, from: Limits) -> Limits {
         label_name_bytes: number("label_name_length_limit", from.label_name_bytes),
         label_value_bytes: number("label_value_length_limit", from.label_value_bytes),
         targets: number("target_limit", from.targets),
+        series: from.series,
     };
     match r.parsed("body_size_limit", parse_bytes) {
         Some(0) => limits.body_bytes = None,

@@ -1,8 +1,7 @@
 //! The text formats that targets answer with: Prometheus text 0.0.4 and OpenMetrics 1.0.
 //!
 //! What is accepted is what a Prometheus server accepts when it scrapes, which is more than the OpenMetrics
-//! specification allows; a real exporter must not be lost over a blank. A line whose series is the expected one
-//! (the hint) is recognised by comparing bytes. Start times are found in `_created` lines, wherever they stand
+//! specification allows; a real exporter must not be lost over a blank. Start times are found in `_created` lines, wherever they stand
 //! in their family; those lines are no series then.
 
 mod created;
@@ -65,6 +64,8 @@ pub(crate) struct ParseError {
 pub(crate) struct Sample<'a> {
     /// The series as written, name and labels: the same text is the same series.
     pub(crate) text: &'a [u8],
+    /// Where it begins.
+    pub(crate) begin: usize,
     pub(crate) value: f64,
     /// The line's own timestamp.
     pub(crate) at: Option<Timestamp>,
@@ -86,7 +87,7 @@ pub(crate) struct Parser<'a> {
     /// The family and type that the last TYPE line named.
     family: Cow<'a, str>,
     kind: MetricType,
-    /// The labels of the last sample line, unless it was recognised by its hint.
+    /// The labels of the last sample line.
     spans: LabelSpans<'a>,
     created: Option<Created>,
     ended: bool,
@@ -126,12 +127,12 @@ impl<'a> Parser<'a> {
         self.error(format!("expected {what}, found {}", self.cursor.shown()))
     }
 
-    /// The next entry, or `None` at the end. `hint` is the text of the series that is likely to come next.
-    pub(crate) fn next(&mut self, hint: &[u8]) -> Result<Option<Entry<'a>>, ParseError> {
+    /// The next entry, or `None` at the end.
+    pub(crate) fn next(&mut self) -> Result<Option<Entry<'a>>, ParseError> {
         loop {
             let entry = match self.format {
-                Format::Text => self.next_text(hint)?,
-                Format::OpenMetrics => self.next_open(hint)?,
+                Format::Text => self.next_text()?,
+                Format::OpenMetrics => self.next_open()?,
             };
             match &entry {
                 Some(Entry::Type { family, kind }) => {
@@ -157,8 +158,7 @@ impl<'a> Parser<'a> {
             && self.spans.name().is_some_and(|n| n.strip_suffix("_created") == Some(&*self.family))
     }
 
-    /// Puts the labels of the last sample line, its name among them, into `into`. Not to be called after a line
-    /// that was recognised by its hint.
+    /// Puts the labels of the last sample line, its name among them, into `into`.
     fn labels(&self, into: &mut LabelsBuilder) {
         self.spans.fill(self.kind, into);
     }
@@ -183,23 +183,30 @@ impl<'a> Parser<'a> {
         self.created.as_ref().is_some_and(|c| !c.is_empty())
     }
 
-    /// Takes the hint's text where it stands at the cursor as a whole series.
-    fn take_hint(&mut self, hint: &[u8]) -> Option<&'a [u8]> {
-        if hint.is_empty() || self.has_starts() || self.created.is_some() {
-            return None;
-        }
-        let rest = self.cursor.rest();
-        if !rest.starts_with(hint) || !matches!(rest.get(hint.len()), Some(b' ' | b'\t')) {
-            return None;
-        }
-        // A blank may stand inside too: `a {b="c"}` begins with `a`.
-        let next = rest[hint.len()..].iter().find(|b| !matches!(b, b' ' | b'\t'));
-        if next == Some(&b'{') {
-            return None;
-        }
-        let text = self.cursor.take(hint.len());
-        self.spans.clear();
-        Some(text)
+    /// Whether lines mean the same wherever they stand: else start times, which stand on lines of their own,
+    /// have to be looked up for each.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.created.is_none()
+    }
+
+    /// Where the next entry begins.
+    pub(crate) fn at(&self) -> usize {
+        self.cursor.at()
+    }
+
+    pub(crate) fn rest(&self) -> &'a [u8] {
+        self.cursor.rest()
+    }
+
+    /// What was read since `from`.
+    pub(crate) fn since(&self, from: usize) -> &'a [u8] {
+        self.cursor.since(from)
+    }
+
+    /// Skips `n` bytes, lines that were recognised otherwise, behind which families are of this type.
+    pub(crate) fn skip(&mut self, n: usize, kind: MetricType) {
+        self.cursor.take(n);
+        self.kind = kind;
     }
 
     /// A float as Go's `ParseFloat` reads it, every NaN being the same one.

@@ -1,7 +1,8 @@
 //! From a target's text to samples in the store.
 //!
-//! A target sends nearly the same lines every time. So each line's series is remembered by its bytes, in the
-//! order of the lines: as long as they come as they came, a sample costs one comparison and one number.
+//! A target sends nearly the same lines every time, so a text is compared with the one before ([`Template`]): as
+//! long as the lines come as they came, a sample costs one comparison and one number. Where they do not, the
+//! rest is read by the grammar, and becomes the template of the next time.
 //!
 //! A scrape is taken whole or not at all. After one that failed, and for a series that did not come again, a
 //! staleness marker is written, as Prometheus does; samples that bring their own timestamp get none.
@@ -10,30 +11,16 @@ use super::{
     exposition::{Entry, Format, MetricType, Parser, Sample},
     relabel::relabel,
     target::Target,
+    template::{Place, Template, What, plain_number},
 };
 use model::{
-    Append, AppendError, Batch, Labels, LabelsBuilder, Reject, SeriesRef, Timestamp, Value, is_stale_nan,
+    Append, AppendError, Batch, Labels, LabelsBuilder, Reject, SeriesRef, Timestamp, Value,
     labels::METRIC_NAME, stale_nan,
 };
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
 };
-
-/// A line of the target, as it was understood.
-#[derive(Debug)]
-struct Line {
-    text: Arc<[u8]>,
-    /// The type of its family then, which says how its labels are written.
-    kind: MetricType,
-    labels: Labels,
-    /// `None`: relabelling dropped it, or the store has no room for it.
-    series: Option<SeriesRef>,
-    /// The last scrape that had it.
-    seen: u64,
-    /// Whether the last good scrape wrote a sample for it, which has to be ended some time.
-    live: bool,
-}
 
 /// What a target says about a family of its metrics.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -77,17 +64,62 @@ enum Fault {
 #[derive(Debug)]
 pub(crate) struct Ingest {
     append: Arc<dyn Append>,
-    lines: Vec<Line>,
-    by_text: HashMap<Arc<[u8]>, usize>,
-    round: u64,
-    reports: Vec<(Labels, Option<SeriesRef>)>,
+    template: Template,
+    /// Whether the template's series have been ended: the last scrape failed.
+    ended: bool,
+    /// Scrapes until series for which there was no room are tried again.
+    retry_in: u8,
+    reports: [Option<SeriesRef>; REPORTS.len()],
     families: Arc<Families>,
-    /// Series whose line means another one now; they end with this scrape.
-    orphans: Vec<SeriesRef>,
+}
+
+/// What one scrape writes.
+#[derive(Debug, Default)]
+struct Round {
     batch: Batch,
     /// Which line each sample of the batch belongs to: columns, then entries.
-    columns: Vec<usize>,
-    entries: Vec<usize>,
+    columns: Vec<u32>,
+    entries: Vec<u32>,
+}
+
+/// No line: a marker, or a series about the scrape.
+const NO_LINE: u32 = u32::MAX;
+/// Scrapes until the store is asked again for a series that it had no room for.
+const RETRY: u8 = 10;
+
+/// A text that is not the template's any more, and becomes the next one.
+struct Renewed<'a> {
+    template: Template,
+    before: &'a [u8],
+    /// The lines of the old template by their texts, the first of each.
+    old: HashMap<Box<[u8]>, usize>,
+    /// Which of them came again.
+    used: Vec<bool>,
+    /// What is new.
+    fresh: HashMap<&'a [u8], (Option<SeriesRef>, MetricType)>,
+    added: usize,
+    /// Whether series for which there was no room are tried again.
+    retry: bool,
+}
+
+impl<'a> Renewed<'a> {
+    fn after(old: &Template, place: &Place<'a>, before: &'a [u8]) -> Renewed<'a> {
+        let mut used = vec![false; old.len()];
+        used[..place.line()].fill(true);
+        let mut texts = HashMap::with_capacity(old.len());
+        old.each(|i, text| {
+            if matches!(old.line(i), Some((What::Series(_), ..))) {
+                texts.entry(Box::from(text)).or_insert(i);
+            }
+        });
+        let template = old.until(place);
+        Renewed { template, before, old: texts, used, fresh: HashMap::new(), added: 0, retry: false }
+    }
+
+    fn push(&mut self, text: &'a [u8], kind: MetricType, what: What, live: bool) {
+        self.template.push(self.before, text, kind, what, live);
+        self.before = text;
+    }
 }
 
 /// The series about a scrape itself.
@@ -100,18 +132,14 @@ const REPORTS: [&str; 5] = [
 ];
 
 impl Ingest {
-    pub(crate) fn new(append: Arc<dyn Append>, target: &Target) -> Self {
+    pub(crate) fn new(append: Arc<dyn Append>) -> Self {
         Ingest {
             append,
-            lines: Vec::new(),
-            by_text: HashMap::new(),
-            round: 0,
-            reports: REPORTS.iter().map(|name| (target.labels.with(METRIC_NAME, *name), None)).collect(),
+            template: Template::default(),
+            ended: false,
+            retry_in: 0,
+            reports: [None; REPORTS.len()],
             families: Arc::default(),
-            orphans: Vec::new(),
-            batch: Batch::default(),
-            columns: Vec::new(),
-            entries: Vec::new(),
         }
     }
 
@@ -123,85 +151,252 @@ impl Ingest {
         seconds: f64,
         answer: Result<(&[u8], Format), String>,
     ) -> Scraped {
-        self.round += 1;
-        self.batch.reset(at);
-        self.columns.clear();
-        self.entries.clear();
         let mut out = Scraped::default();
+        let mut round = Round { batch: Batch::at(at), ..Round::default() };
         let outcome = match answer {
-            Ok((bytes, format)) => self.read(target, bytes, format, &mut out),
+            Ok((bytes, format)) => self.read(target, bytes, format, &mut round, &mut out),
             Err(e) => Err(Fault::Text(e)),
         };
         if let Err(fault) = outcome {
             out.error = Some(match fault {
                 Fault::Text(text) => text,
-                Fault::Store(e) => format!("the samples could not be stored: {}", super::fetch::chain(&e)),
+                Fault::Store(e) => not_stored(&e),
             });
-            self.batch.reset(at);
-            self.columns.clear();
-            self.entries.clear();
             out.added = 0;
+            round = Round { batch: Batch::at(at), ..Round::default() };
+            self.end_all(&mut round);
         }
-        let good = out.error.is_none();
-        self.end_absent(good);
-        if let Err(e) = self.write(&mut out) {
-            out.error.get_or_insert_with(|| {
-                format!("the samples could not be stored: {}", super::fetch::chain(&e))
-            });
+        let up = f64::from(u8::from(out.error.is_none()));
+        let figures = [up, seconds, out.samples as f64, out.kept as f64, out.added as f64];
+        if let Err(e) = self.write(target, round, &figures, &mut out) {
+            out.error.get_or_insert_with(|| not_stored(&e));
         }
-        let figures =
-            [f64::from(u8::from(good)), seconds, out.samples as f64, out.kept as f64, out.added as f64];
-        if let Err(e) = self.report(at, &figures) {
-            out.error.get_or_insert_with(|| {
-                format!("the samples could not be stored: {}", super::fetch::chain(&e))
-            });
-        }
-        self.forget();
         out
     }
 
-    fn read(
+    fn read<'a>(
         &mut self,
         target: &Target,
-        bytes: &[u8],
+        bytes: &'a [u8],
         format: Format,
+        round: &mut Round,
         out: &mut Scraped,
     ) -> Result<(), Fault> {
         let mut parser = Parser::new(format, bytes);
-        let mut next = 0;
+        let plain = parser.is_plain();
+        let mut place = Place::default();
+        let mut before: &'a [u8] = &[];
+        let mut renewed: Option<Renewed<'a>> = None;
+        let columns = self.template.kept();
+        round.batch.series.reserve_exact(columns + REPORTS.len());
+        round.batch.values.reserve_exact(columns + REPORTS.len());
+        round.columns.reserve_exact(columns + REPORTS.len());
+        if self.retry_in > 0 {
+            self.retry_in -= 1;
+            if self.retry_in == 0 {
+                let all = Renewed::after(&self.template, &place, before);
+                renewed = Some(Renewed { retry: true, ..all });
+            }
+        }
         loop {
-            let hint: &[u8] = self.lines.get(next).map_or(b"", |l| &l.text);
-            let entry = parser.next(hint).map_err(|e| Fault::Text(format!("the text is not valid: {e}")))?;
-            let sample = match entry {
-                None => return Ok(()),
-                Some(Entry::Sample(sample)) => sample,
-                Some(about) => {
-                    self.note(about);
-                    continue;
+            if renewed.is_none() && plain {
+                self.follow(&mut parser, &mut place, round, out);
+                self.check_sample_limit(target, out)?;
+            }
+            let start = parser.at();
+            let entry = parser.next().map_err(|e| Fault::Text(format!("the text is not valid: {e}")))?;
+            let Some(entry) = entry else { break };
+            let (about, sample) = match entry {
+                Entry::Sample(sample) => (&bytes[start..sample.begin], Some(sample)),
+                other => {
+                    self.note(other);
+                    (parser.since(start), None)
                 }
             };
-            out.samples += 1;
-            let i = self.line(target, &parser, &sample, next, out)?;
-            next = i + 1;
-            let line = &mut self.lines[i];
-            line.seen = self.round;
-            let Some(series) = line.series else { continue };
-            out.kept += 1;
-            if let Some(limit) = target.job.limits.samples
-                && out.kept as u64 > limit
+            if !about.is_empty() {
+                let kind = parser.kind();
+                match &mut renewed {
+                    None if self.template.is_next(&place, about)
+                        && self.template.line(place.line()) == Some((What::Comment, kind, false)) =>
+                    {
+                        self.template.skip(&mut place, about);
+                    }
+                    None => renewed.insert(Renewed::after(&self.template, &place, before)).push(
+                        about,
+                        kind,
+                        What::Comment,
+                        false,
+                    ),
+                    Some(renewed) => renewed.push(about, kind, What::Comment, false),
+                }
+                before = about;
+            }
+            if let Some(sample) = sample {
+                out.samples += 1;
+                self.sample(target, &parser, &sample, &mut place, &mut before, &mut renewed, round, out)?;
+            }
+        }
+        if renewed.is_none() && place.line() < self.template.len() {
+            renewed = Some(Renewed::after(&self.template, &place, before));
+        }
+        match renewed {
+            None => out.added = if self.ended { out.kept } else { 0 },
+            Some(renewed) => {
+                out.added = if self.ended { out.kept } else { renewed.added };
+                if !self.ended {
+                    self.end_absent(&renewed, round);
+                }
+                self.template = renewed.template;
+                self.template.shrink();
+            }
+        }
+        self.ended = false;
+        if out.refused > 0 && self.retry_in == 0 {
+            self.retry_in = RETRY;
+        }
+        Ok(())
+    }
+
+    /// Goes on while the text goes on as the template does.
+    fn follow<'a>(
+        &self,
+        parser: &mut Parser<'a>,
+        place: &mut Place<'a>,
+        round: &mut Round,
+        out: &mut Scraped,
+    ) {
+        let mut kind = parser.kind();
+        let rest = parser.rest();
+        let mut at = 0;
+        loop {
+            let here = *place;
+            match self.template.follow(place, &rest[at..]) {
+                Some((What::Comment, behind, len)) => {
+                    kind = behind;
+                    at += len;
+                }
+                Some((What::Series(series), of, len)) if of == kind => {
+                    let Some((value, n)) = plain_number(&rest[at + len..]) else {
+                        *place = here;
+                        break;
+                    };
+                    at += len + n + 1;
+                    out.samples += 1;
+                    if let Some(series) = series {
+                        out.kept += 1;
+                        round.batch.push(series, value);
+                        round.columns.push(line_number(here.line()));
+                    }
+                }
+                _ => {
+                    *place = here;
+                    break;
+                }
+            }
+        }
+        parser.skip(at, kind);
+    }
+
+    /// Takes a sample that the grammar read.
+    #[expect(clippy::too_many_arguments, reason = "the state of one reading, which `read` holds")]
+    fn sample<'a>(
+        &self,
+        target: &Target,
+        parser: &Parser<'a>,
+        sample: &Sample<'a>,
+        place: &mut Place<'a>,
+        before: &mut &'a [u8],
+        renewed: &mut Option<Renewed<'a>>,
+        round: &mut Round,
+        out: &mut Scraped,
+    ) -> Result<(), Fault> {
+        let kind = parser.kind();
+        let own = sample.at.filter(|_| target.job.honor_timestamps);
+        let live = own.is_none();
+        let known = self.template.line(place.line()).filter(|_| self.template.is_next(place, sample.text));
+        let series = match (&mut *renewed, known) {
+            (None, Some((What::Series(series), of, was)))
+                if of == kind && (was == live || series.is_none()) =>
             {
-                return Err(Fault::Text(format!("there are more samples than the sample_limit of {limit}")));
+                self.template.skip(place, sample.text);
+                series
             }
-            let own = sample.at.filter(|_| target.job.honor_timestamps);
-            let start = if parser.has_starts() { parser.start() } else { None };
-            if own.is_none() && start.is_none() {
-                self.batch.push(series, sample.value);
-                self.columns.push(i);
-            } else {
-                let value = Value::Float(sample.value);
-                self.batch.entries.push(model::Entry { series, at: own, start, value });
-                self.entries.push(i);
+            (renewed, _) => {
+                let renewed = renewed.get_or_insert_with(|| Renewed::after(&self.template, place, before));
+                let series = self.renew(target, kind, sample.text, renewed, out)?;
+                renewed.push(sample.text, kind, What::Series(series), live);
+                series
             }
+        };
+        *before = sample.text;
+        let line = renewed.as_ref().map_or(place.line(), |r| r.template.len()) - 1;
+        let Some(series) = series else { return Ok(()) };
+        out.kept += 1;
+        self.check_sample_limit(target, out)?;
+        let start = if parser.has_starts() { parser.start() } else { None };
+        if own.is_none() && start.is_none() {
+            round.batch.push(series, sample.value);
+            round.columns.push(line_number(line));
+        } else {
+            let value = Value::Float(sample.value);
+            round.batch.entries.push(model::Entry { series, at: own, start, value });
+            round.entries.push(line_number(line));
+        }
+        Ok(())
+    }
+
+    fn check_sample_limit(&self, target: &Target, out: &Scraped) -> Result<(), Fault> {
+        match target.job.limits.samples {
+            Some(limit) if out.kept as u64 > limit => {
+                Err(Fault::Text(format!("there are more samples than the sample_limit of {limit}")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The series of a line that does not stand where it stood, `None` when it is not to be stored.
+    fn renew<'a>(
+        &self,
+        target: &Target,
+        kind: MetricType,
+        text: &'a [u8],
+        renewed: &mut Renewed<'a>,
+        out: &mut Scraped,
+    ) -> Result<Option<SeriesRef>, Fault> {
+        if let Some(i) = renewed.old.get(text)
+            && let Some((What::Series(series), of, _)) = self.template.line(*i)
+            && of == kind
+            && (series.is_some() || !renewed.retry)
+        {
+            renewed.used[*i] = true;
+            return Ok(series);
+        }
+        if let Some((series, of)) = renewed.fresh.get(text)
+            && *of == kind
+        {
+            return Ok(*series);
+        }
+        let series = match self.labels_of(target, kind, text)? {
+            None => None,
+            Some(labels) => {
+                let full = target.job.limits.series.is_some_and(|l| renewed.template.kept() as u64 >= l);
+                let series = if full { None } else { self.resolve(&labels)? };
+                out.refused += usize::from(series.is_none());
+                series
+            }
+        };
+        renewed.added += usize::from(series.is_some());
+        renewed.fresh.insert(text, (series, kind));
+        Ok(series)
+    }
+
+    /// The store's reference, `None` when it has no room.
+    fn resolve(&self, labels: &Labels) -> Result<Option<SeriesRef>, Fault> {
+        match self.append.resolve(labels) {
+            Ok(series) => Ok(Some(series)),
+            Err(AppendError::Limit(_)) => Ok(None),
+            Err(AppendError::BadLabels(why)) => Err(Fault::Text(why)),
+            Err(e) => Err(Fault::Store(e)),
         }
     }
 
@@ -232,62 +427,6 @@ impl Ingest {
     /// What the target says about its metrics.
     pub(crate) fn families(&self) -> Arc<Families> {
         Arc::clone(&self.families)
-    }
-
-    /// The number of the line that a sample is of; `next` is the likely one.
-    fn line(
-        &mut self,
-        target: &Target,
-        parser: &Parser<'_>,
-        sample: &Sample<'_>,
-        next: usize,
-        out: &mut Scraped,
-    ) -> Result<usize, Fault> {
-        let known = match self.lines.get(next) {
-            Some(line) if *line.text == *sample.text => Some(next),
-            _ => self.by_text.get(sample.text).copied(),
-        };
-        if let Some(i) = known
-            && self.lines[i].kind == parser.kind()
-        {
-            let line = &mut self.lines[i];
-            out.added += usize::from(line.seen + 1 < self.round && line.series.is_some());
-            return Ok(i);
-        }
-        let labels = self.labels_of(target, parser.kind(), sample.text)?;
-        let series = match &labels {
-            None => None,
-            Some(labels) => match self.append.resolve(labels) {
-                Ok(series) => Some(series),
-                Err(AppendError::Limit(_)) => {
-                    out.refused += 1;
-                    None
-                }
-                Err(AppendError::BadLabels(why)) => return Err(Fault::Text(why)),
-                Err(e) => return Err(Fault::Store(e)),
-            },
-        };
-        out.added += usize::from(series.is_some());
-        let line = Line {
-            text: Arc::from(sample.text),
-            kind: parser.kind(),
-            labels: labels.unwrap_or_default(),
-            series,
-            seen: 0,
-            live: false,
-        };
-        Ok(match known {
-            Some(i) => {
-                let old = std::mem::replace(&mut self.lines[i], line);
-                self.orphans.extend(old.series.filter(|_| old.live));
-                i
-            }
-            None => {
-                self.by_text.insert(Arc::clone(&line.text), self.lines.len());
-                self.lines.push(line);
-                self.lines.len() - 1
-            }
-        })
     }
 
     /// The labels under which a line's samples are stored, `None` when relabelling drops them.
@@ -325,59 +464,89 @@ impl Ingest {
     }
 
     /// Adds staleness markers for what the last good scrape had and this one has not.
-    fn end_absent(&mut self, good: bool) {
-        for series in self.orphans.drain(..) {
-            self.batch.push(series, stale_nan());
-            self.columns.push(usize::MAX);
+    fn end_absent(&self, renewed: &Renewed<'_>, round: &mut Round) {
+        let gone: Vec<SeriesRef> =
+            self.template.live().filter(|(i, _)| !renewed.used[*i]).map(|(_, series)| series).collect();
+        if gone.is_empty() {
+            return;
         }
-        let own_time: std::collections::HashSet<usize> = self
-            .entries
-            .iter()
-            .zip(&self.batch.entries)
-            .filter(|(_, e)| e.at.is_some())
-            .map(|(i, _)| *i)
-            .collect();
-        for (i, line) in self.lines.iter_mut().enumerate() {
-            let here = good && line.seen == self.round && line.series.is_some();
-            if here {
-                line.live = own_time.is_empty() || !own_time.contains(&i);
-            } else if std::mem::replace(&mut line.live, false)
-                && let Some(series) = line.series
-            {
-                self.batch.push(series, stale_nan());
-                self.columns.push(i);
+        // Several lines may mean one series.
+        let here: HashSet<SeriesRef> =
+            round.batch.series.iter().copied().chain(round.batch.entries.iter().map(|e| e.series)).collect();
+        for series in gone.into_iter().filter(|s| !here.contains(s)) {
+            round.batch.push(series, stale_nan());
+            round.columns.push(NO_LINE);
+        }
+    }
+
+    /// Adds staleness markers for everything.
+    fn end_all(&mut self, round: &mut Round) {
+        if !std::mem::replace(&mut self.ended, true) {
+            for (_, series) in self.template.live() {
+                round.batch.push(series, stale_nan());
+                round.columns.push(NO_LINE);
             }
         }
     }
 
-    fn write(&mut self, out: &mut Scraped) -> Result<(), AppendError> {
-        let done = self.append.append(&self.batch)?;
-        let mut again = Batch::at(self.batch.at);
-        for (n, why) in done.rejected {
-            if why != Reject::UnknownSeries {
-                out.rejected += 1;
-                continue;
-            }
-            let column = n.checked_sub(self.columns.len());
-            // The store retired the series. What has ended anyway needs no marker; the rest is written once more,
-            // under a new reference.
-            if column.is_none() && is_stale_nan(self.batch.values[n]) {
-                continue;
-            }
-            let i = column.map_or_else(|| self.columns[n], |n| self.entries[n]);
-            let series = match self.append.resolve(&self.lines[i].labels) {
-                Ok(series) => series,
-                Err(AppendError::Limit(_)) => {
-                    out.refused += 1;
-                    self.lines[i].series = None;
-                    continue;
+    /// Writes the samples, and the series about the scrape itself.
+    fn write(
+        &mut self,
+        target: &Target,
+        mut round: Round,
+        figures: &[f64],
+        out: &mut Scraped,
+    ) -> Result<(), AppendError> {
+        let first_report = round.batch.series.len();
+        for (i, v) in figures.iter().enumerate() {
+            let series = self.report(target, i)?;
+            round.batch.push(series, *v);
+            round.columns.push(NO_LINE);
+        }
+        let done = self.append.append(&round.batch)?;
+        if done.rejected.is_empty() {
+            return Ok(());
+        }
+        // The store retired some series. What has ended anyway needs no marker; the rest is written once more,
+        // under new references.
+        let mut lines: HashMap<u32, Option<Labels>> = HashMap::new();
+        let mut again = Batch::at(round.batch.at);
+        for (n, why) in &done.rejected {
+            match (why, round.line_of(*n)) {
+                (Reject::UnknownSeries, Some(line)) => drop(lines.insert(line, None)),
+                (Reject::UnknownSeries, None) if *n >= first_report && *n < round.columns.len() => {
+                    self.reports[*n - first_report] = None;
+                    let series = self.report(target, *n - first_report)?;
+                    again.push(series, round.batch.values[*n]);
                 }
+                (Reject::UnknownSeries, None) => {}
+                _ => out.rejected += 1,
+            }
+        }
+        if !lines.is_empty() {
+            self.template.each(|i, text| {
+                if let Some(labels) = lines.get_mut(&line_number(i))
+                    && let Some((_, kind, _)) = self.template.line(i)
+                {
+                    *labels = self.labels_of(target, kind, text).ok().flatten();
+                }
+            });
+        }
+        for (n, why) in done.rejected {
+            let Some(line) = round.line_of(n).filter(|_| why == Reject::UnknownSeries) else { continue };
+            let Some(Some(labels)) = lines.get(&line) else { continue };
+            let series = match self.append.resolve(labels) {
+                Ok(series) => Some(series),
+                Err(AppendError::Limit(_)) => None,
                 Err(e) => return Err(e),
             };
-            self.lines[i].series = Some(series);
-            match column {
-                None => again.push(series, self.batch.values[n]),
-                Some(n) => again.entries.push(model::Entry { series, ..self.batch.entries[n].clone() }),
+            self.template.set_series(line as usize, series);
+            match (series, n.checked_sub(round.columns.len())) {
+                (None, _) => out.refused += 1,
+                (Some(series), None) => again.push(series, round.batch.values[n]),
+                (Some(series), Some(n)) => {
+                    again.entries.push(model::Entry { series, ..round.batch.entries[n].clone() });
+                }
             }
         }
         if !again.is_empty() {
@@ -386,47 +555,41 @@ impl Ingest {
         Ok(())
     }
 
-    /// Writes the series about the scrape itself.
-    fn report(&mut self, at: Timestamp, figures: &[f64]) -> Result<(), AppendError> {
-        for attempt in 0..2 {
-            let mut batch = Batch::at(at);
-            for ((labels, series), v) in self.reports.iter_mut().zip(figures) {
-                let series = match *series {
-                    Some(series) => series,
-                    None => *series.insert(self.append.resolve(labels)?),
-                };
-                batch.push(series, *v);
-            }
-            let done = self.append.append(&batch)?;
-            if attempt > 0 || !done.rejected.iter().any(|(_, why)| *why == Reject::UnknownSeries) {
-                break;
-            }
-            self.reports.iter_mut().for_each(|(_, series)| *series = None);
+    /// The reference of a series about the scrape itself.
+    fn report(&mut self, target: &Target, i: usize) -> Result<SeriesRef, AppendError> {
+        if let Some(series) = self.reports[i] {
+            return Ok(series);
         }
-        Ok(())
-    }
-
-    /// Drops lines that no longer come, once they are many.
-    fn forget(&mut self) {
-        let absent = self.lines.iter().filter(|l| l.seen < self.round).count();
-        // After a failed scrape all of them are absent; they are likely to come back.
-        if absent < 64 + self.lines.len() / 4 || absent == self.lines.len() {
-            return;
-        }
-        let round = self.round;
-        self.lines.retain(|l| l.seen == round);
-        self.by_text = self.lines.iter().enumerate().map(|(i, l)| (Arc::clone(&l.text), i)).collect();
+        let series = self.append.resolve(&target.labels.with(METRIC_NAME, REPORTS[i]))?;
+        self.reports[i] = Some(series);
+        Ok(series)
     }
 
     /// Ends everything, for a target that is not scraped any more.
-    pub(crate) fn end(&mut self, at: Timestamp) -> Result<(), AppendError> {
-        self.batch.reset(at);
-        self.columns.clear();
-        self.entries.clear();
-        self.end_absent(false);
-        self.write(&mut Scraped::default())?;
-        self.report(at, &[stale_nan(); REPORTS.len()])
+    pub(crate) fn end(&mut self, target: &Target, at: Timestamp) -> Result<(), AppendError> {
+        let mut round = Round { batch: Batch::at(at), ..Round::default() };
+        self.end_all(&mut round);
+        self.write(target, round, &[stale_nan(); REPORTS.len()], &mut Scraped::default())
     }
+}
+
+impl Round {
+    /// The line of the `n`-th sample, columns first.
+    fn line_of(&self, n: usize) -> Option<u32> {
+        let line = match n.checked_sub(self.columns.len()) {
+            None => self.columns.get(n),
+            Some(n) => self.entries.get(n),
+        };
+        line.copied().filter(|l| *l != NO_LINE)
+    }
+}
+
+fn line_number(i: usize) -> u32 {
+    u32::try_from(i).unwrap_or(NO_LINE)
+}
+
+fn not_stored(e: &AppendError) -> String {
+    format!("the samples could not be stored: {}", super::fetch::chain(e))
 }
 
 fn check_limits(target: &Target, labels: &Labels) -> Result<(), Fault> {

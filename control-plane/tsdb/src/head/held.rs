@@ -103,7 +103,10 @@ impl<'a> Collector<'a> {
             return Ok(());
         }
         let inside = chunk.min >= self.start && chunk.max <= self.end;
-        if inside && self.into.starts.is_empty() && self.into.times.last().is_none_or(|last| *last < chunk.min) {
+        if inside
+            && self.into.starts.is_empty()
+            && self.into.times.last().is_none_or(|last| *last < chunk.min)
+        {
             let before = self.into.times.len();
             if chunk.unpack(&mut self.into.times, &mut self.into.values)? {
                 return Ok(());

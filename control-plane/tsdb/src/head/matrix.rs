@@ -54,7 +54,11 @@ impl Matrix {
     }
 
     /// Hands out the samples of a column.
-    pub(crate) fn column(&self, column: usize, mut take: impl FnMut(Timestamp, f64)) -> Result<(), Malformed> {
+    pub(crate) fn column(
+        &self,
+        column: usize,
+        mut take: impl FnMut(Timestamp, f64),
+    ) -> Result<(), Malformed> {
         let bytes = self.bytes(column);
         if bytes.is_empty() {
             return Ok(());

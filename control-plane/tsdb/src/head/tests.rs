@@ -112,10 +112,20 @@ mod model_of_writers {
     #[derive(Debug, Clone)]
     enum Step {
         /// Which of the series, in which order; values; how far time goes on.
-        Batch { of: Vec<usize>, v: i32, step: i64 },
+        Batch {
+            of: Vec<usize>,
+            v: i32,
+            step: i64,
+        },
         /// A sample of one series with a time of its own, counted back from now.
-        Entry { of: usize, v: i32, back: i64 },
-        Drop { back: i64 },
+        Entry {
+            of: usize,
+            v: i32,
+            back: i64,
+        },
+        Drop {
+            back: i64,
+        },
     }
 
     const SERIES: usize = 12;

@@ -87,9 +87,9 @@ impl Select for Tsdb {
     fn label_values(&self, name: &str, request: &SelectRequest<'_>) -> Result<Vec<String>, SelectError> {
         let mut values = BTreeSet::new();
         if request.matchers.is_empty() {
-            let (blocks, head) = self
-                .0
-                .moment(request, |head| Ok(head.label_index().values(name).map(|(v, _)| v.to_string()).collect::<Vec<_>>()))?;
+            let (blocks, head) = self.0.moment(request, |head| {
+                Ok(head.label_index().values(name).map(|(v, _)| v.to_string()).collect::<Vec<_>>())
+            })?;
             values.extend(head);
             for (_, index) in blocks {
                 values.extend(index.values(name)?);

@@ -28,7 +28,7 @@ impl Created {
     pub(super) fn collect(body: &[u8]) -> Created {
         let mut parser = Parser::bare(Format::OpenMetrics, body);
         let mut found = Created::default();
-        while let Ok(Some(entry)) = parser.next(b"") {
+        while let Ok(Some(entry)) = parser.next() {
             if let Entry::Sample(sample) = entry
                 && parser.is_created_line()
                 && sample.value.is_finite()

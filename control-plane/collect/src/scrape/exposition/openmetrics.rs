@@ -7,14 +7,14 @@ use super::{
 use model::Timestamp;
 
 impl<'a> Parser<'a> {
-    pub(super) fn next_open(&mut self, hint: &[u8]) -> Result<Option<Entry<'a>>, ParseError> {
+    pub(super) fn next_open(&mut self) -> Result<Option<Entry<'a>>, ParseError> {
         if self.ended {
             return Ok(None);
         }
         match self.cursor.peek() {
             None => Err(self.error("the body does not end with `# EOF`")),
             Some(b'#') => self.open_comment(),
-            Some(_) => self.open_sample(hint).map(|s| Some(Entry::Sample(s))),
+            Some(_) => self.open_sample().map(|s| Some(Entry::Sample(s))),
         }
     }
 
@@ -64,11 +64,9 @@ impl<'a> Parser<'a> {
         }
     }
 
-    fn open_sample(&mut self, hint: &[u8]) -> Result<Sample<'a>, ParseError> {
-        let text = match self.take_hint(hint) {
-            Some(text) => text,
-            None => self.open_series()?,
-        };
+    fn open_sample(&mut self) -> Result<Sample<'a>, ParseError> {
+        let begin = self.cursor.at();
+        let text = self.open_series()?;
         let value = self.open_word("a value after the series")?;
         let value = self.float(value)?;
         let mut at = None;
@@ -80,7 +78,7 @@ impl<'a> Parser<'a> {
             self.exemplar(text)?;
         }
         self.open_end()?;
-        Ok(Sample { text, value, at })
+        Ok(Sample { text, begin, value, at })
     }
 
     fn open_end(&mut self) -> Result<(), ParseError> {

@@ -9,7 +9,7 @@ type Line = (Labels, f64, Option<Timestamp>, Option<Timestamp>);
 fn parse(format: Format, body: &[u8]) -> Result<Vec<Line>, ParseError> {
     let mut parser = Parser::new(format, body);
     let mut out = Vec::new();
-    while let Some(entry) = parser.next(b"")? {
+    while let Some(entry) = parser.next()? {
         if let Entry::Sample(s) = entry {
             let mut b = LabelsBuilder::default();
             parser.labels(&mut b);
@@ -168,31 +168,6 @@ fn bounds_and_quantiles_are_written_as_floats() {
     );
 }
 
-/// Reads a body twice, the second time with each line's series as the hint.
-fn hinted(format: Format, body: &[u8]) {
-    let mut plain = Parser::new(format, body);
-    let mut all = Vec::new();
-    while let Ok(Some(entry)) = plain.next(b"") {
-        all.push(entry);
-    }
-    for wrong in [&b"zzz"[..], b"a", b"a{b=\"c\"}", b""] {
-        let mut again = Parser::new(format, body);
-        for want in &all {
-            let hint = match want {
-                Entry::Sample(s) if wrong.is_empty() => s.text,
-                _ => wrong,
-            };
-            assert_eq!(again.next(hint).unwrap().unwrap(), *want);
-        }
-    }
-}
-
-#[test]
-fn a_hint_never_changes_what_is_read() {
-    hinted(Format::Text, b"a 1\na {b=\"c\"} 2\na{b=\"c\"} 3 4\na{b=\"c\",} 5\nab 6\n a{b=\"c\"}7\na\t8\n");
-    hinted(Format::OpenMetrics, b"a 1\na{b=\"c\"} 2 3\nab 1 # {x=\"y\"} 2\n# EOF\n");
-}
-
 proptest! {
     #[test]
     fn any_bytes_are_read_or_refused(body: Vec<u8>, open: bool) {
@@ -203,8 +178,6 @@ proptest! {
     #[test]
     fn near_misses_are_read_or_refused(body in "(#|TYPE|HELP|EOF|a|b|\\{|\\}|\"|=|,| |\n|1|\\\\|_created|counter){0,30}", open: bool) {
         let format = if open { Format::OpenMetrics } else { Format::Text };
-        if parse(format, body.as_bytes()).is_ok() {
-            hinted(format, body.as_bytes());
-        }
+        prop_assert!(parse(format, body.as_bytes()).map(|l| l.len() <= body.len() + 1).unwrap_or(true));
     }
 }

@@ -7,7 +7,7 @@ use super::{
 use std::borrow::Cow;
 
 impl<'a> Parser<'a> {
-    pub(super) fn next_text(&mut self, hint: &[u8]) -> Result<Option<Entry<'a>>, ParseError> {
+    pub(super) fn next_text(&mut self) -> Result<Option<Entry<'a>>, ParseError> {
         loop {
             self.cursor.blanks();
             match self.cursor.peek() {
@@ -21,7 +21,7 @@ impl<'a> Parser<'a> {
                         return Ok(Some(entry));
                     }
                 }
-                Some(_) => return self.text_sample(hint).map(|s| Some(Entry::Sample(s))),
+                Some(_) => return self.text_sample().map(|s| Some(Entry::Sample(s))),
             }
         }
     }
@@ -71,11 +71,9 @@ impl<'a> Parser<'a> {
         std::str::from_utf8(bytes).map_err(|_| self.error("a text is not UTF-8"))
     }
 
-    fn text_sample(&mut self, hint: &[u8]) -> Result<Sample<'a>, ParseError> {
-        let text = match self.take_hint(hint) {
-            Some(text) => text,
-            None => self.text_series()?,
-        };
+    fn text_sample(&mut self) -> Result<Sample<'a>, ParseError> {
+        let begin = self.cursor.at();
+        let text = self.text_series()?;
         self.cursor.blanks();
         let value = self.cursor.take_while(|b| !matches!(b, b' ' | b'\t' | b'\n' | b'{'));
         if value.is_empty() {
@@ -98,7 +96,7 @@ impl<'a> Parser<'a> {
             return Err(self.expected("the end of the line"));
         }
         self.cursor.take(1);
-        Ok(Sample { text, value, at })
+        Ok(Sample { text, begin, value, at })
     }
 
     /// Name and labels; returns them as written.

@@ -4,6 +4,7 @@ use crate::{
     testing::Store,
 };
 use kit::{problem::Problems, yaml::Document};
+use proptest::prelude::*;
 
 fn target(job: &str) -> Target {
     let text = format!("scrape_configs:\n- job_name: j\n  static_configs: [{{targets: ['h:1']}}]\n{job}");
@@ -22,7 +23,7 @@ struct Bench {
 
 fn bench(job: &str) -> Bench {
     let (store, target) = (Store::new(), target(job));
-    let ingest = Ingest::new(store.append(), &target);
+    let ingest = Ingest::new(store.append());
     Bench { store, target, ingest }
 }
 
@@ -97,7 +98,7 @@ fn a_failed_scrape_takes_nothing_and_ends_everything_once() {
 fn a_target_that_is_removed_ends_with_its_reports() {
     let mut b = bench("");
     b.text(1000, "a 1\n");
-    b.ingest.end(2000).unwrap();
+    b.ingest.end(&b.target, 2000).unwrap();
     assert!(b.store.shown().iter().all(|l| l.ends_with("stale@2000")), "{:?}", b.store.shown());
 }
 
@@ -185,8 +186,7 @@ fn a_target_with_ever_new_series_costs_no_memory_for_the_old() {
         let body: String = (0..50).map(|i| format!("a{{n=\"{round}-{i}\"}} 1\n")).collect();
         b.text(1000 * (round + 1), &body);
     }
-    assert!(b.ingest.lines.len() <= 200, "{} lines", b.ingest.lines.len());
-    assert_eq!(b.ingest.by_text.len(), b.ingest.lines.len());
+    assert!(b.ingest.template.len() <= 50, "{} lines", b.ingest.template.len());
 }
 
 #[test]
@@ -198,4 +198,54 @@ fn metadata_is_kept_by_family() {
     let counter = Metadata { kind: MetricType::Counter, help: "What a is.".to_owned(), unit: String::new() };
     let gauge = Metadata { kind: MetricType::Gauge, help: String::new(), unit: "seconds".to_owned() };
     assert_eq!(*families, BTreeMap::from([("a".to_owned(), counter), ("b_seconds".to_owned(), gauge)]));
+}
+
+/// Lines of a body, many of them alike, some of them odd.
+fn line() -> impl Strategy<Value = String> {
+    prop_oneof![
+        8 => ("[ab]", 0u8..4, 0u16..999).prop_map(|(n, l, v)| format!("{n}{{l=\"{l}\"}} {v}\n")),
+        2 => ("[abc]", 0i32..99).prop_map(|(n, v)| format!("{n} -{v}.5\n")),
+        1 => "[ab]".prop_map(|n| format!("# TYPE {n} counter\n")),
+        1 => "[ab]".prop_map(|n| format!("# TYPE {n} histogram\n")),
+        1 => Just("# HELP a b\n# words\n\n".to_owned()),
+        1 => Just(" a{l=\"1\", }  NaN\n".to_owned()),
+        1 => (1u8..3).prop_map(|l| format!("a{{le=\"{l}\"}} 1e3\n")),
+        1 => Just("own 5 1234\n".to_owned()),
+        1 => Just("a{l=\"1\"}\t7\n".to_owned()),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn a_body_means_the_same_whatever_came_before(
+        lines in prop::collection::vec(line(), 1..30),
+        bodies in prop::collection::vec(prop::collection::vec(any::<prop::sample::Index>(), 0..40), 1..6),
+    ) {
+        let bodies: Vec<String> =
+            bodies.iter().map(|b| b.iter().map(|i| i.get(&lines).as_str()).collect()).collect();
+        let (mut one, mut before) = (bench(""), BTreeMap::new());
+        for (n, body) in bodies.iter().enumerate() {
+            let at = 1_000_000 + n as i64 * 1000;
+            let got = one.text(at, body);
+            // The same body, seen for the first time.
+            let mut alone = bench("");
+            let want = alone.text(at, body);
+            prop_assert_eq!((got.samples, got.kept, got.error.is_none()), (want.samples, want.kept, want.error.is_none()));
+            let of = |b: &Bench| -> BTreeMap<String, String> {
+                let all = b.metrics().into_iter();
+                all.filter_map(|l| {
+                    let (name, samples) = l.split_once(": ")?;
+                    let here = samples.split(' ').find(|s| s.ends_with(&format!("@{at}")))?;
+                    Some((name.to_owned(), here.to_owned()))
+                })
+                .collect()
+            };
+            let mut want = of(&alone);
+            for (name, _) in before.iter().filter(|(_, v): &(&String, &String)| !v.starts_with("stale")) {
+                want.entry(name.clone()).or_insert(format!("stale@{at}"));
+            }
+            before = of(&one);
+            prop_assert_eq!(&before, &want, "body {}: {:?}", n, body);
+        }
+    }
 }

@@ -12,11 +12,7 @@ use crate::{
     head::Collector,
 };
 use model::{Labels, SampleColumns, SelectError, Timestamp};
-use std::{
-    cmp::Reverse,
-    collections::BinaryHeap,
-    sync::Arc,
-};
+use std::{cmp::Reverse, collections::BinaryHeap, sync::Arc};
 
 /// Blocks that become one.
 const FAN: i64 = 4;
@@ -58,9 +54,8 @@ impl Inner {
         let mut merge = Merge::new(old).map_err(MaintainError::Read)?;
         let mut samples = SampleColumns::default();
         while let Some((labels, chunks)) = merge.next().map_err(MaintainError::Read)? {
-            let without = without.filter(|w| {
-                chunks.iter().any(|c| c.overlaps(w.start, w.end)) && (w.series)(&labels)
-            });
+            let without =
+                without.filter(|w| chunks.iter().any(|c| c.overlaps(w.start, w.end)) && (w.series)(&labels));
             let apart = chunks.windows(2).all(|w| w[0].max < w[1].min);
             let small = chunks.windows(2).any(|w| w[0].count() < SMALL && w[1].count() < SMALL);
             if apart && without.is_none() && !small {
