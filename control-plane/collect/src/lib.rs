@@ -1,4 +1,4 @@
-//! Samples coming in: scrapes of targets, probes of services, the host, Vigie itself.
+//! Samples coming in: scrapes of targets, probes of services, the host, Vigie itself, and what others push.
 //!
 //! [`CollectConfig`] is built whole from the files of `probes/`, or refused with every problem;
 //! [`Collector`] runs it, takes another one over while it runs, and shows how it goes. Samples go to
@@ -15,6 +15,7 @@ mod expand;
 mod host;
 mod probe;
 mod recorder;
+pub mod remote_write;
 mod schedule;
 mod scrape;
 mod self_;

@@ -1,5 +1,5 @@
 //! The nouns and traits that both sides of a boundary need: labels, matchers, samples, alerts, money;
-//! [`Append`], [`Select`], [`AlertSink`].
+//! [`Append`], [`ExemplarSink`], [`Select`], [`AlertSink`].
 //!
 //! Layer 0. It knows no file, no clock, no socket and no runtime; every other room of the control plane may
 //! use it. What only one room needs does not belong here.
@@ -7,6 +7,7 @@
 pub mod alert;
 pub mod append;
 pub mod duration;
+pub mod exemplar;
 pub mod histogram;
 pub mod labels;
 pub mod matcher;
@@ -17,6 +18,7 @@ pub mod select;
 
 pub use alert::{Alert, AlertSink, SinkError};
 pub use append::{Append, AppendError, Appended, Batch, Entry, Reject, SeriesRef};
+pub use exemplar::{Exemplar, ExemplarReject, ExemplarSink, NoExemplars};
 pub use histogram::{CounterReset, Histogram, Span};
 pub use labels::{Label, Labels, LabelsBuilder};
 pub use matcher::{MatchOp, Matcher, MatcherError};

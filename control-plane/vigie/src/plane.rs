@@ -11,7 +11,11 @@ use alerting::Alerting;
 use anyhow::Context;
 use arc_swap::ArcSwap;
 use budget::Authority;
-use collect::{CollectDeps, Collector, Health, SelfSource, tsdb_source};
+use collect::{
+    CollectDeps, Collector, Health, SelfSource,
+    remote_write::{Receiver, ReceiverConfig},
+    tsdb_source,
+};
 use http::Method;
 use kit::{
     clock::Clock,
@@ -20,7 +24,7 @@ use kit::{
     program::base_of,
     tasks::{Poke, Schedule, Tasks},
 };
-use model::{AlertSink, Append, Labels, Select};
+use model::{AlertSink, Append, Labels, NoExemplars, Select};
 use promql::{Engine, EngineConfig};
 use rules::{Rules, RulesDeps};
 use state::State;
@@ -170,8 +174,13 @@ impl Vigie {
             version: VERSION,
             clock_behind_ms,
         };
-        let sources: Vec<Arc<dyn SelfSource>> =
-            vec![Arc::new(service.registry().clone()), Arc::new(tsdb_source(store.clone())), Arc::new(own)];
+        let receiver = Receiver::new(Arc::clone(&append), Arc::new(NoExemplars), ReceiverConfig::default());
+        let sources: Vec<Arc<dyn SelfSource>> = vec![
+            Arc::new(service.registry().clone()),
+            Arc::new(tsdb_source(store.clone())),
+            Arc::new(own),
+            Arc::new(receiver.clone()),
+        ];
         let collector = Collector::start(
             CollectDeps {
                 append,
@@ -224,6 +233,7 @@ impl Vigie {
             alerting,
             budget,
             observed: Arc::new(Seen(collector)),
+            write: receiver,
             state: state.clone(),
             clock,
             tasks: tasks.clone(),

@@ -54,6 +54,8 @@ pub enum Need {
     Role(Role),
     /// A service of the platform (or an admin).
     Service,
+    /// Whoever brings samples: a service of the platform, or an operator.
+    Push,
 }
 
 /// Who a request comes from.
@@ -176,7 +178,7 @@ impl Access {
             Openness::Closed => {}
         }
         let Some(identity) = self.identify(headers, now) else {
-            if need == Need::Service {
+            if matches!(need, Need::Service | Need::Push) {
                 let caller = self.services.check(headers)?;
                 // Without a token for services nobody is one: beyond loopback that is never open.
                 return if self.services.is_open() {
@@ -190,6 +192,7 @@ impl Access {
         let enough = match need {
             Need::Role(role) => identity.role >= role,
             Need::Service => identity.role == Role::Admin,
+            Need::Push => identity.role >= Role::Operator,
         };
         if enough {
             return Ok(identity);
@@ -197,6 +200,7 @@ impl Access {
         let wanted = match need {
             Need::Role(role) => role.as_str(),
             Need::Service => "service",
+            Need::Push => "operator",
         };
         Err(ApiError::forbidden(format!(
             "this needs the role {wanted}; {} is {}",

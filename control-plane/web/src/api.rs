@@ -4,6 +4,7 @@ mod json;
 mod query;
 mod series;
 mod status;
+mod write;
 
 use crate::{Plane, Routes, access::Need, access::Role};
 use axum::response::{IntoResponse, Response};
@@ -50,4 +51,5 @@ pub(crate) fn add(routes: &mut Routes, plane: &Plane) {
     query::add(routes, plane, viewer);
     series::add(routes, plane, viewer);
     status::add(routes, plane, viewer);
+    write::add(routes, plane);
 }

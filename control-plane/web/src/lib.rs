@@ -16,6 +16,7 @@ pub use access::{Access, Identity, Role};
 pub use routes::{RouteInfo, Routes};
 
 use budget::Authority;
+use collect::remote_write::Receiver;
 use kit::{clock::Clock, tasks::Tasks};
 use model::{Labels, Select, Timestamp};
 use promql::Engine;
@@ -88,6 +89,8 @@ pub struct Plane {
     pub alerting: Arc<alerting::Alerting>,
     pub budget: Arc<Authority>,
     pub observed: Arc<dyn Observed>,
+    /// Takes what is written remotely.
+    pub write: Receiver,
     pub state: State,
     pub clock: Clock,
     pub tasks: Tasks,

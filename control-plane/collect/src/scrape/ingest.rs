@@ -35,9 +35,9 @@ pub struct Metadata {
 pub type Families = BTreeMap<String, Metadata>;
 
 /// Families of which one target can tell something.
-const MAX_FAMILIES: usize = 10_000;
+pub(crate) const MAX_FAMILIES: usize = 10_000;
 /// Characters of a help text that are kept.
-const MAX_HELP: usize = 2048;
+pub(crate) const MAX_HELP: usize = 2048;
 
 /// What became of one scrape.
 #[derive(Debug, Clone, Default, PartialEq)]

@@ -7,9 +7,10 @@ use crate::{
 };
 use alerting::{Alerting, RoutingConfig};
 use budget::{Authority, BudgetConfig};
+use collect::remote_write::{Receiver, ReceiverConfig};
 use http::{Method, StatusCode};
 use kit::{clock::Clock, tasks::Tasks};
-use model::{AlertSink, Append, Labels, Select};
+use model::{AlertSink, Append, Labels, NoExemplars, Select};
 use promql::{Engine, EngineConfig, MemoryStore};
 use rules::{Rules, RulesDeps};
 use state::State;
@@ -53,7 +54,7 @@ async fn declared(folder: &Path) -> Vec<RouteInfo> {
     let deps = RulesDeps {
         engine: Arc::clone(&engine),
         select: Arc::clone(&select),
-        append,
+        append: Arc::clone(&append),
         sink,
         state: state.clone(),
         clock: clock.clone(),
@@ -63,6 +64,7 @@ async fn declared(folder: &Path) -> Vec<RouteInfo> {
     let plane = Plane {
         engine,
         select,
+        write: Receiver::new(append, Arc::new(NoExemplars), ReceiverConfig::default()),
         rules: Rules::start(deps, &[], &tasks).await.expect("rules"),
         alerting,
         budget: Authority::new(state.clone(), clock.clone(), BudgetConfig::default()),
@@ -131,12 +133,12 @@ type CallerRow = (&'static str, Option<&'static str>, fn(Need) -> bool);
 const CALLERS: [CallerRow; 6] = [
     ("nobody", None, |need| need == Need::Role(Role::Open)),
     ("a stranger", Some("a-token-that-nobody-has"), |need| need == Need::Role(Role::Open)),
-    ("a service", Some(SERVICE), |need| matches!(need, Need::Service | Need::Role(Role::Open))),
+    ("a service", Some(SERVICE), |need| matches!(need, Need::Service | Need::Push | Need::Role(Role::Open))),
     ("a viewer", Some("viewer-0123456789abcdef"), |need| {
         matches!(need, Need::Role(Role::Open | Role::Viewer))
     }),
     ("an operator", Some("operator-0123456789abcdef"), |need| {
-        matches!(need, Need::Role(Role::Open | Role::Viewer | Role::Operator))
+        matches!(need, Need::Push | Need::Role(Role::Open | Role::Viewer | Role::Operator))
     }),
     ("an admin", Some("admin-0123456789abcdef"), |_| true),
 ];
@@ -159,7 +161,7 @@ async fn every_route_lets_in_whom_it_declares_and_nobody_else() {
             let status = vigie.ask(&route.method, &path, token).await.expect("an answer");
             let known = who != "nobody"
                 && who != "a stranger"
-                && !(who == "a service" && route.need != Need::Service);
+                && (who != "a service" || matches!(route.need, Need::Service | Need::Push));
             let fine = match (may(route.need), known) {
                 (true, _) => status != StatusCode::UNAUTHORIZED && status != StatusCode::FORBIDDEN,
                 (false, false) => status == StatusCode::UNAUTHORIZED,

@@ -24,6 +24,7 @@ fn enough(role: Option<Role>, need: Need) -> bool {
         (Need::Role(Role::Open), _) => true,
         (Need::Role(wanted), Some(role)) => role >= wanted,
         (Need::Role(_), None) => false,
+        (Need::Push, role) => role.is_none_or(|role| role >= Role::Operator),
         (Need::Service, role) => role.is_none_or(|role| role == Role::Admin),
     }
 }

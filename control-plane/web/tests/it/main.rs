@@ -12,4 +12,5 @@ mod load;
 mod openapi;
 mod plane;
 mod prometheus;
+mod remote_write;
 mod suites;

@@ -2,6 +2,7 @@
 
 use alerting::{Alerting, RoutingConfig};
 use budget::{Authority, BudgetConfig};
+use collect::remote_write::{Receiver, ReceiverConfig};
 use kit::{
     client,
     clock::Clock,
@@ -76,6 +77,8 @@ pub(crate) struct Setup {
     pub(crate) storm: usize,
     /// In place of the store in memory, for queries.
     pub(crate) select: Option<Arc<dyn Select>>,
+    /// In place of the store in memory, for what is written.
+    pub(crate) append: Option<Arc<dyn model::Append>>,
     /// With tokens access is closed.
     pub(crate) tokens: bool,
     /// Where it is said to listen: that decides whether access may be open.
@@ -93,6 +96,7 @@ impl Default for Setup {
             seen: Seen::default(),
             storm: 0,
             select: None,
+            append: None,
             tokens: false,
             listen: "127.0.0.1:3005",
             external_url: "http://vigie.test",
@@ -203,6 +207,11 @@ impl Setup {
             alerting,
             budget,
             observed: Arc::new(self.seen),
+            write: Receiver::new(
+                self.append.unwrap_or_else(|| Arc::clone(&store) as Arc<dyn model::Append>),
+                Arc::new(model::NoExemplars),
+                ReceiverConfig::default(),
+            ),
             state: state.clone(),
             clock: clock.clone(),
             tasks: tasks.clone(),

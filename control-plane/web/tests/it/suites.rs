@@ -10,13 +10,18 @@ use serde_json::Value;
 use std::{path::PathBuf, sync::Arc};
 
 /// The text of a file of the API's suite.
-#[expect(clippy::disallowed_methods, reason = "tests find the suites by environment variables")]
 pub(crate) fn text(name: &str) -> Option<String> {
+    text_of(&format!("prometheus-http-api/{name}"))
+}
+
+/// The text of a file of any suite.
+#[expect(clippy::disallowed_methods, reason = "tests find the suites by environment variables")]
+pub(crate) fn text_of(name: &str) -> Option<String> {
     let dir = std::env::var("SUITES_DIR").map_or_else(
         |_| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/suites")),
         PathBuf::from,
     );
-    let path = dir.join("prometheus-http-api").join(name);
+    let path = dir.join(name);
     if !path.exists() {
         assert!(std::env::var("SUITES_REQUIRED").as_deref() != Ok("1"), "{} is missing", path.display());
         println!("skipped: {} does not exist", path.display());

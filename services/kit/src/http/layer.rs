@@ -109,7 +109,12 @@ pub(super) async fn around(ctx: Arc<Around>, mut request: Request, next: Next) -
     ctx.metrics.observe(method.as_str(), &shown_route, status, took);
     span.in_scope(|| {
         // Health checks and scrapes come every few seconds: they are worth a line only when they fail.
-        let routine = matches!(shown_route.as_str(), "/api/v1/health" | "/metrics" | "/api/v1/metrics");
+        let routine = match shown_route.as_str() {
+            "/api/v1/health" | "/metrics" | "/api/v1/metrics" => true,
+            // What is pushed comes all the time too, and is refused for a reason that somebody looks for.
+            "/api/v1/write" => status < 400,
+            _ => false,
+        };
         let duration_ms = took.as_secs_f64() * 1000.0;
         if status >= 500 {
             tracing::warn!(status, duration_ms, method = %method, route = %shown_route, "request failed");
