@@ -11,6 +11,9 @@ pub fn install_tls() {
     let _already = rustls::crypto::ring::default_provider().install_default().is_err();
 }
 
+/// The name under which we call.
+pub const USER_AGENT: &str = concat!("vigie/", env!("CARGO_PKG_VERSION"));
+
 /// A client with timeouts, no ambient proxy and a name. Redirects are not followed: between services there are
 /// none, and following them elsewhere is how an address becomes another.
 ///
@@ -28,7 +31,7 @@ pub fn builder(timeout: Duration) -> reqwest::ClientBuilder {
         .connect_timeout(timeout.min(Duration::from_secs(5)))
         .no_proxy()
         .redirect(reqwest::redirect::Policy::none())
-        .user_agent(concat!("vigie/", env!("CARGO_PKG_VERSION")))
+        .user_agent(USER_AGENT)
 }
 
 /// A service of the platform, to be called by another one.

@@ -7,7 +7,11 @@ use crate::{
     probe::config::Probe,
     recorder::Recorder,
     schedule::{Beats, Tick},
-    scrape::{fetch::fetch, ingest::Ingest, target::Target},
+    scrape::{
+        fetch::{Connection, fetch},
+        ingest::Ingest,
+        target::Target,
+    },
 };
 use futures_util::FutureExt;
 use kit::tasks::{Tasks, panic_text};
@@ -93,9 +97,10 @@ pub(super) fn start_target(
     tasks.spawn(name, async move {
         let mut beats = Beats::new(&shared.clock, target.interval, target.seed(), stop.clone());
         let mut ingest = Ingest::new(Arc::clone(&shared.append));
+        let mut connection = Connection::default();
         while let Some(tick) = beats.next().await {
             note_missed(&shared.counters.scrapes_dropped, tick);
-            let run = AssertUnwindSafe(scrape(&shared, &target, &mut ingest, &status, tick)).catch_unwind();
+            let run = AssertUnwindSafe(scrape(&shared, &target, &mut connection, &mut ingest, &status, tick)).catch_unwind();
             // A run that is on its way when the stop comes says nothing about its target.
             let Some(outcome) = stop.run_until_cancelled(run).await else { break };
             if let Err(panic) = outcome {
@@ -115,6 +120,7 @@ pub(super) fn start_target(
 async fn scrape(
     shared: &Shared,
     target: &Target,
+    connection: &mut Connection,
     ingest: &mut Ingest,
     status: &Mutex<TargetStatus>,
     tick: Tick,
@@ -124,13 +130,17 @@ async fn scrape(
         return add(&shared.counters.scrapes_dropped, 1);
     };
     let begun = shared.clock.elapsed();
-    let answer = match tokio::time::timeout(target.timeout, fetch(&shared.clients, target)).await {
+    let answer = match tokio::time::timeout(target.timeout, fetch(&shared.clients, connection, target)).await
+    {
         Ok(answer) => answer,
         Err(_) => Err(format!("no answer within {}", model::duration::format(target.timeout))),
     };
     let seconds = (shared.clock.elapsed() - begun).as_secs_f64();
-    let answer = answer.as_ref().map(|b| (&*b.bytes, b.format)).map_err(Clone::clone);
-    let scraped = ingest.take(target, tick.at, seconds, answer);
+    let text = answer.as_ref().map(|b| (&*b.bytes, b.format)).map_err(Clone::clone);
+    let scraped = ingest.take(target, tick.at, seconds, text);
+    if let Ok(body) = answer {
+        shared.clients.give_back(body.bytes);
+    }
     shared.counters.scraped(&scraped);
     let mut status = status.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(error) = &scraped.error

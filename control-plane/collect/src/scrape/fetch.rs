@@ -1,8 +1,17 @@
 //! Getting a target's text by HTTP.
 
+mod plain;
+
+pub(crate) use plain::Connection;
+
 use super::{exposition::Format, target::Target};
 use http::{HeaderMap, header};
-use std::{error::Error, time::Duration};
+use std::{
+    error::Error,
+    io::Read,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 /// A target's answer.
 #[derive(Debug)]
@@ -19,7 +28,13 @@ const MAX_BODY: u64 = 64 << 20;
 pub(crate) struct Clients {
     following: reqwest::Client,
     staying: reqwest::Client,
+    /// Buffers for bodies, which scrapes use in turn.
+    buffers: Arc<Mutex<Vec<Vec<u8>>>>,
 }
+
+/// Buffers that are kept, and the size up to which one is.
+const BUFFERS: usize = 4;
+const BUFFER: usize = 1 << 20;
 
 impl Clients {
     /// # Errors
@@ -34,7 +49,21 @@ impl Clients {
         Ok(Clients {
             following: builder().redirect(reqwest::redirect::Policy::limited(10)).build()?,
             staying: builder().build()?,
+            buffers: Arc::default(),
         })
+    }
+
+    fn buffer(&self) -> Vec<u8> {
+        self.buffers.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
+    }
+
+    /// Takes the buffer of a body back.
+    pub(crate) fn give_back(&self, mut bytes: Vec<u8>) {
+        let mut buffers = self.buffers.lock().unwrap_or_else(PoisonError::into_inner);
+        if buffers.len() < BUFFERS && bytes.capacity() <= BUFFER {
+            bytes.clear();
+            buffers.push(bytes);
+        }
     }
 }
 
@@ -54,21 +83,103 @@ pub(crate) fn chain(e: &dyn Error) -> String {
     out
 }
 
-/// Asks the target. An error is a sentence for its row in the table of targets.
-pub(crate) async fn fetch(clients: &Clients, target: &Target) -> Result<Body, String> {
+/// Whether the target is on this machine: what it sends is not worth compressing.
+fn is_near(url: &url::Url) -> bool {
+    match url.host() {
+        Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(url::Host::Ipv6(ip)) => ip.is_loopback(),
+        Some(url::Host::Domain(name)) => name == "localhost",
+        None => false,
+    }
+}
+
+fn request(client: &reqwest::Client, target: &Target) -> Result<reqwest::RequestBuilder, String> {
     let job = &target.job;
-    let client = if job.follow_redirects { &clients.following } else { &clients.staying };
     let mut request = client
         .get(target.url.clone())
         .timeout(target.timeout)
         .header(header::ACCEPT, &job.accept)
         .header("X-Prometheus-Scrape-Timeout-Seconds", target.timeout.as_secs_f64().to_string());
-    if !job.compression {
+    if !job.compression || is_near(&target.url) {
         request = request.header(header::ACCEPT_ENCODING, "identity");
     }
     if let Some(auth) = &job.auth {
         request = auth.apply(request)?;
     }
+    Ok(request)
+}
+
+/// The bytes of a request; the full client would add the rest of the headers itself.
+fn request_bytes(client: &reqwest::Client, target: &Target) -> Result<Vec<u8>, String> {
+    let mut request = request(client, target)?.build().map_err(|e| chain(&e.without_url()))?;
+    let url = &target.url;
+    let host = match url.port() {
+        Some(port) => format!("{}:{port}", url.host_str().unwrap_or_default()),
+        None => url.host_str().unwrap_or_default().to_owned(),
+    };
+    let path = &url[url::Position::BeforePath..url::Position::AfterQuery];
+    let mut out = format!("GET {path} HTTP/1.1\r\nhost: {host}\r\n").into_bytes();
+    let headers = request.headers_mut();
+    headers.entry(header::ACCEPT_ENCODING).or_insert(http::HeaderValue::from_static("gzip"));
+    headers.entry(header::USER_AGENT).or_insert(http::HeaderValue::from_static(kit::client::USER_AGENT));
+    for (name, value) in headers.iter() {
+        for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
+            out.extend_from_slice(part);
+        }
+    }
+    out.extend_from_slice(b"\r\n");
+    Ok(out)
+}
+
+/// Asks the target over its own connection. An error is a sentence for its row in the table of targets.
+pub(crate) async fn fetch(
+    clients: &Clients,
+    connection: &mut Connection,
+    target: &Target,
+) -> Result<Body, String> {
+    let job = &target.job;
+    let client = if job.follow_redirects { &clients.following } else { &clients.staying };
+    let (Some(host), Some(port), "http") =
+        (target.url.host(), target.url.port_or_known_default(), target.url.scheme())
+    else {
+        return fetch_fully(client, target).await;
+    };
+    let limit = job.limits.body_bytes.unwrap_or(MAX_BODY).min(MAX_BODY);
+    let too_long = || format!("the body is longer than its limit of {limit} bytes");
+    let request = request_bytes(client, target)?;
+    let mut body = clients.buffer();
+    let answer = connection.ask((&host.to_owned(), port), &request, &mut body, limit).await;
+    let head =
+        answer.map_err(|e| if matches!(e, plain::Fault::Long) { too_long() } else { e.to_string() })?;
+    if matches!(head.status, 301 | 302 | 303 | 307 | 308) && job.follow_redirects {
+        return fetch_fully(client, target).await;
+    }
+    if head.status != 200 {
+        let status =
+            http::StatusCode::from_u16(head.status).map_or(head.status.to_string(), |s| s.to_string());
+        return Err(format!("the server returned HTTP status {status}"));
+    }
+    let format = choose_by(&head.content_type, job.fallback)?;
+    let bytes = match &*head.encoding {
+        "" | "identity" => body,
+        "gzip" | "x-gzip" => {
+            let mut out = clients.buffer();
+            let unpacked = flate2::read::MultiGzDecoder::new(&*body).take(limit + 1).read_to_end(&mut out);
+            clients.give_back(body);
+            unpacked.map_err(|e| format!("the body cannot be unpacked: {e}"))?;
+            if out.len() as u64 > limit {
+                return Err(too_long());
+            }
+            out
+        }
+        other => return Err(format!("the body is encoded as {other:?}, which was not asked for")),
+    };
+    Ok(Body { bytes, format })
+}
+
+/// Asks by the full client, which knows TLS and redirects.
+async fn fetch_fully(client: &reqwest::Client, target: &Target) -> Result<Body, String> {
+    let job = &target.job;
     let describe = |e: reqwest::Error| {
         if e.is_timeout() {
             format!("no answer within {}", model::duration::format(target.timeout))
@@ -76,7 +187,7 @@ pub(crate) async fn fetch(clients: &Clients, target: &Target) -> Result<Body, St
             chain(&e.without_url())
         }
     };
-    let mut response = request.send().await.map_err(describe)?;
+    let mut response = request(client, target)?.send().await.map_err(describe)?;
     if response.status() != http::StatusCode::OK {
         return Err(format!("the server returned HTTP status {}", response.status()));
     }
@@ -94,7 +205,10 @@ pub(crate) async fn fetch(clients: &Clients, target: &Target) -> Result<Body, St
 
 /// The grammar of an answer by its media type.
 fn choose(headers: &HeaderMap, fallback: Option<Format>) -> Result<Format, String> {
-    let value = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("");
+    choose_by(headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or(""), fallback)
+}
+
+fn choose_by(value: &str, fallback: Option<Format>) -> Result<Format, String> {
     let known = media_type(value).and_then(|media| match &*media {
         "application/openmetrics-text" => Some(Format::OpenMetrics),
         "text/plain" => Some(Format::Text),
