@@ -24,7 +24,7 @@ const GROUP: usize = 512;
 const READERS: usize = 4;
 
 /// Space given up first when the disk is full, in bytes.
-const BALLAST: u64 = 4 << 20;
+const BALLAST: u64 = 256 << 10;
 
 /// Tables of one module: statements that bring version `i` to `i + 1`.
 #[derive(Debug)]
