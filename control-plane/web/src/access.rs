@@ -48,12 +48,15 @@ impl Role {
     }
 }
 
-/// What a route needs: a person's role, or a service.
+/// What a route needs: a person's role, a service, or a token of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Need {
     Role(Role),
     /// A service of the platform (or an admin).
     Service,
+    /// The token of what the path names, which the handler compares. It is needed where access is open too, and no
+    /// role stands in for it.
+    OwnToken,
 }
 
 /// Who a request comes from.
@@ -167,7 +170,7 @@ impl Access {
         now: i64,
     ) -> Result<Identity, ApiError> {
         let anyone = Identity::nobody();
-        if need == Need::Role(Role::Open) {
+        if matches!(need, Need::Role(Role::Open) | Need::OwnToken) {
             return Ok(anyone);
         }
         match self.open {
@@ -190,13 +193,14 @@ impl Access {
         let enough = match need {
             Need::Role(role) => identity.role >= role,
             Need::Service => identity.role == Role::Admin,
+            Need::OwnToken => true,
         };
         if enough {
             return Ok(identity);
         }
         let wanted = match need {
             Need::Role(role) => role.as_str(),
-            Need::Service => "service",
+            Need::Service | Need::OwnToken => "service",
         };
         Err(ApiError::forbidden(format!(
             "this needs the role {wanted}; {} is {}",

@@ -11,5 +11,6 @@ mod console;
 mod load;
 mod openapi;
 mod plane;
+mod probes;
 mod prometheus;
 mod suites;
