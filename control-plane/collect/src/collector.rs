@@ -5,6 +5,7 @@
 //! does not, so that a restart makes no gap.
 
 mod loops;
+mod probing;
 mod status;
 
 pub use status::{Health, ProbeStatus, Snapshot, Stats, TargetStatus};
@@ -12,13 +13,18 @@ pub use status::{Health, ProbeStatus, Snapshot, Stats, TargetStatus};
 use crate::{
     config::{CollectConfig, Dropped},
     host,
-    probe::{Prober, config::Probe},
+    probe::{
+        Prober,
+        config::{Kind, Probe},
+        heartbeat::{Beat, BeatError, Heartbeats},
+    },
     recorder::{Reading, Recorder, reading},
     scrape::{fetch::Clients, target::Target},
     self_::{SelfSource, based},
 };
 use kit::{
     clock::Clock,
+    secret::Secret,
     tasks::{Schedule, Tasks},
 };
 use loops::Running;
@@ -40,8 +46,10 @@ pub struct CollectDeps {
     pub sources: Vec<Arc<dyn SelfSource>>,
     /// Labels that those series get: `job`, `instance`.
     pub self_labels: Labels,
-    /// Scrapes and probes on the way at one time, at most.
+    /// Scrapes on the way at one time, at most. Probes have a bound of their own.
     pub concurrency: usize,
+    /// Where the times of heartbeats outlive the process.
+    pub state: Option<state::State>,
 }
 
 /// How often Vigie writes about itself.
@@ -55,6 +63,8 @@ struct Shared {
     clients: Clients,
     prober: Prober,
     permits: Semaphore,
+    probe_places: Semaphore,
+    heartbeats: Heartbeats,
     counters: status::Counters,
 }
 
@@ -82,12 +92,15 @@ impl Collector {
     /// # Errors
     /// When no HTTP client can be built.
     pub fn start(deps: CollectDeps, config: CollectConfig) -> anyhow::Result<Collector> {
+        let heartbeats = Heartbeats::new(deps.state);
         let shared = Arc::new(Shared {
             append: deps.append,
             clients: Clients::new()?,
-            prober: Prober::new(deps.clock.clone()),
+            prober: Prober::new(deps.clock.clone(), heartbeats.clone()),
+            heartbeats,
             clock: deps.clock,
             permits: Semaphore::new(deps.concurrency.clamp(1, Semaphore::MAX_PERMITS)),
+            probe_places: Semaphore::new(probing::places()),
             counters: status::Counters::default(),
         });
         let collector = Collector { shared, tasks: deps.tasks, state: Arc::default() };
@@ -111,12 +124,16 @@ impl Collector {
             |old, new| old.labels == new.labels,
             |target| loops::start_target(&self.tasks, &self.shared, target),
         );
+        self.shared.heartbeats.replace(config.probes.iter().filter_map(|p| match &p.kind {
+            Kind::Heartbeat(heartbeat) => Some(heartbeat),
+            _ => None,
+        }));
         loops::replace(
             probes,
             config.probes,
             |old, new| old == new,
             |old, new| old.labels() == new.labels(),
-            |probe| loops::start_probe(&self.tasks, &self.shared, probe),
+            |probe| probing::start(&self.tasks, &self.shared, probe),
         );
         (*dropped, *pools) = (config.dropped, config.pools);
         if host.as_ref().map(|(interval, _)| *interval) != config.host_interval {
@@ -159,6 +176,14 @@ impl Collector {
                 write(&recorder, at, &based(&base, readings))
             }
         });
+    }
+
+    /// What is watched by a heartbeat calls in.
+    ///
+    /// # Errors
+    /// When the call does not count, or is not on disk.
+    pub async fn beat(&self, name: &str, token: &Secret, beat: Beat) -> Result<(), BeatError> {
+        self.shared.heartbeats.beat(name, token.expose(), beat, self.shared.clock.now_ms()).await
     }
 
     /// What is collected now, and how it goes.

@@ -24,7 +24,10 @@ mod testing;
 
 pub use collector::{CollectDeps, Collector, Health, ProbeStatus, Snapshot, Stats, TargetStatus};
 pub use config::{CollectConfig, CollectFiles, Dropped, File};
-pub use probe::config::ProbeDefaults;
+pub use probe::{
+    config::ProbeDefaults,
+    heartbeat::{Beat, BeatError},
+};
 pub use scrape::{
     exposition::MetricType,
     ingest::{Families, Metadata},

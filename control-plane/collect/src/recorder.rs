@@ -1,7 +1,10 @@
-//! Writing samples that are made here rather than read: the results of probes, the host, Vigie itself.
+//! Writing samples that are made here rather than read: the host, Vigie itself, and in [`figures`] the results of
+//! probes.
 //!
 //! Keeps the reference of each series, resolves it again when the store retired it, and ends series that are
 //! not written any more with a staleness marker.
+
+pub(crate) mod figures;
 
 use model::{Append, AppendError, Batch, Labels, Reject, SeriesRef, Timestamp, stale_nan};
 use std::{collections::HashMap, sync::Arc};
@@ -71,11 +74,6 @@ impl Recorder {
         }
         let more = if again.is_empty() { 0 } else { append.append(&again)?.accepted };
         Ok(done.accepted + more)
-    }
-
-    /// Ends all series, for a source that is gone for good.
-    pub(crate) fn end(&mut self, at: Timestamp) -> Result<(), AppendError> {
-        self.record(at, &[]).map(drop)
     }
 }
 

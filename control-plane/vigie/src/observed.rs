@@ -1,8 +1,8 @@
 //! The collector as the web shows it.
 
-use collect::{Collector, Health};
+use collect::{BeatError, Collector, Health};
 use model::Labels;
-use web::{Observed, ProbeView, TargetView};
+use web::{Beat, BeatOutcome, BeatRefusal, Observed, ProbeView, TargetView};
 
 #[derive(Debug)]
 pub(crate) struct Seen(pub(crate) Collector);
@@ -28,14 +28,18 @@ impl Observed for Seen {
             ProbeView {
                 name: p.name,
                 service: p.service,
+                kind: p.kind,
                 target: p.url,
+                interval: p.interval,
                 up: up(p.health),
                 since: p.since_ms,
                 uptime,
-                latency: p.last_run_ms.map(|_| p.latency),
+                // What calls in has none.
+                latency: p.last_run_ms.filter(|_| p.kind != "heartbeat").map(|_| p.latency),
                 last: p.last_run_ms,
                 error: text(p.error),
                 depends_on: p.depends_on,
+                conditions: p.conditions,
             }
         };
         self.0.snapshot().probes.into_iter().map(view).collect()
@@ -59,5 +63,16 @@ impl Observed for Seen {
 
     fn dropped(&self) -> Vec<Labels> {
         self.0.snapshot().dropped.into_iter().map(|d| d.discovered_labels).collect()
+    }
+
+    fn beat(&self, beat: Beat) -> BeatOutcome {
+        let collector = self.0.clone();
+        Box::pin(async move {
+            let Beat { name, token, failed } = beat;
+            collector.beat(&name, &token, collect::Beat { failed }).await.map_err(|e| match e {
+                BeatError::Refused => BeatRefusal::Refused,
+                BeatError::NotRecorded(why) => BeatRefusal::NotRecorded(why),
+            })
+        })
     }
 }

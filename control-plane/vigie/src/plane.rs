@@ -47,7 +47,7 @@ use web::{
 const QUERIES: usize = 20;
 const QUERY_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// Scrapes and probes under way at the same time.
+/// Scrapes under way at the same time.
 const COLLECTING: usize = 1000;
 
 /// Active series that are taken: some 9 GB of memory. A target that explodes must not take the machine.
@@ -192,6 +192,7 @@ impl Vigie {
                     ("instance", address.to_string()),
                 ]),
                 concurrency: COLLECTING,
+                state: Some(state.clone()),
             },
             loaded.collect,
         )?;
@@ -450,7 +451,8 @@ fn settle(tasks: &Tasks, collector: &Collector, rules: &Arc<Rules>, clock: &Cloc
         loop {
             let seen = collector.snapshot();
             let all = seen.targets.iter().all(|t| t.health != Health::Unknown)
-                && seen.probes.iter().all(|p| p.health != Health::Unknown);
+                // A heartbeat that never came yet stays unknown, and says so at once.
+                && seen.probes.iter().all(|p| p.last_run_ms.is_some());
             if all || clock.elapsed() - begun > SETTLE {
                 rules.settle();
                 return;

@@ -48,7 +48,7 @@ impl Role {
     }
 }
 
-/// What a route needs: a person's role, or a service.
+/// What a route needs: a person's role, a service, or a token of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Need {
     Role(Role),
@@ -56,6 +56,9 @@ pub enum Need {
     Service,
     /// Whoever brings samples: a service of the platform, or an operator.
     Push,
+    /// The token of what the path names, which the handler compares. It is needed where access is open too, and no
+    /// role stands in for it.
+    OwnToken,
 }
 
 /// Who a request comes from.
@@ -169,7 +172,7 @@ impl Access {
         now: i64,
     ) -> Result<Identity, ApiError> {
         let anyone = Identity::nobody();
-        if need == Need::Role(Role::Open) {
+        if matches!(need, Need::Role(Role::Open) | Need::OwnToken) {
             return Ok(anyone);
         }
         match self.open {
@@ -193,13 +196,14 @@ impl Access {
             Need::Role(role) => identity.role >= role,
             Need::Service => identity.role == Role::Admin,
             Need::Push => identity.role >= Role::Operator,
+            Need::OwnToken => true,
         };
         if enough {
             return Ok(identity);
         }
         let wanted = match need {
             Need::Role(role) => role.as_str(),
-            Need::Service => "service",
+            Need::Service | Need::OwnToken => "service",
             Need::Push => "operator",
         };
         Err(ApiError::forbidden(format!(

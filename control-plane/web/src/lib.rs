@@ -10,6 +10,7 @@ pub mod console;
 pub mod grafana;
 mod params;
 mod plane;
+mod probes;
 pub mod routes;
 
 pub use access::{Access, Identity, Role};
@@ -17,7 +18,7 @@ pub use routes::{RouteInfo, Routes};
 
 use budget::Authority;
 use collect::remote_write::Receiver;
-use kit::{clock::Clock, tasks::Tasks};
+use kit::{clock::Clock, secret::Secret, tasks::Tasks};
 use model::{Labels, Select, Timestamp};
 use promql::Engine;
 use rules::Rules;
@@ -29,7 +30,10 @@ use std::{future::Future, path::PathBuf, pin::Pin, sync::Arc, time::Duration};
 pub struct ProbeView {
     pub name: String,
     pub service: String,
+    /// How it asks: `http`, `dns`, `heartbeat`, ...
+    pub kind: &'static str,
     pub target: String,
+    pub interval: Duration,
     /// `None` before the first result.
     pub up: Option<bool>,
     /// When the state last changed.
@@ -40,7 +44,30 @@ pub struct ProbeView {
     pub last: Option<Timestamp>,
     pub error: Option<String>,
     pub depends_on: Vec<String>,
+    pub conditions: Vec<String>,
 }
+
+/// A call of what is watched by its heartbeat.
+#[derive(Debug, Clone)]
+pub struct Beat {
+    /// The probe's name.
+    pub name: String,
+    /// What the caller shows; empty when it shows nothing.
+    pub token: Secret,
+    /// What the caller says is wrong with it, perhaps in no words; `None` when it works.
+    pub failed: Option<String>,
+}
+
+/// Why a beat does not count.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BeatRefusal {
+    /// No such heartbeat, or another token.
+    Refused,
+    NotRecorded(String),
+}
+
+/// How a beat was taken.
+pub type BeatOutcome = Pin<Box<dyn Future<Output = Result<(), BeatRefusal>> + Send>>;
 
 /// One scrape target, as `/api/v1/targets` and the console show it.
 #[derive(Debug, Clone, PartialEq)]
@@ -65,6 +92,8 @@ pub trait Observed: Send + Sync + std::fmt::Debug {
     fn targets(&self) -> Vec<TargetView>;
     /// Discovered labels of targets that relabelling dropped.
     fn dropped(&self) -> Vec<Labels>;
+    /// A heartbeat's call.
+    fn beat(&self, beat: Beat) -> BeatOutcome;
 }
 
 /// What a reload answers: an error is every problem of the files.
@@ -111,6 +140,7 @@ pub fn routes(plane: &Plane, access: Access) -> Routes {
     let mut routes = Routes::new(Arc::new(access), plane.clock.clone());
     api::add(&mut routes, plane);
     plane::add(&mut routes, plane);
+    probes::add(&mut routes, plane);
     console::add(&mut routes, plane);
     routes
 }

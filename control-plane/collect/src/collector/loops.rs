@@ -1,11 +1,9 @@
-//! The loops of targets and probes: wait for the beat, ask, write, show.
+//! The loops of targets: wait for the beat, ask, write, show. Those of probes are in [`super::probing`].
 //!
 //! A run that panics is counted and costs its target one beat; the loop goes on.
 
-use super::{ProbeStatus, Shared, TargetStatus, status::add};
+use super::{Shared, TargetStatus, status::add};
 use crate::{
-    probe::config::Probe,
-    recorder::Recorder,
     schedule::{Beats, Tick},
     scrape::{
         fetch::{Connection, fetch},
@@ -29,10 +27,10 @@ use tokio_util::sync::CancellationToken;
 #[derive(Debug)]
 pub(super) struct Running<T, S> {
     what: Arc<T>,
-    status: Arc<Mutex<S>>,
-    stop: CancellationToken,
+    pub(super) status: Arc<Mutex<S>>,
+    pub(super) stop: CancellationToken,
     /// Set before `stop` when it is gone for good, so that its series end.
-    gone: Arc<AtomicBool>,
+    pub(super) gone: Arc<AtomicBool>,
 }
 
 impl<T, S: Clone> Running<T, S> {
@@ -64,7 +62,7 @@ pub(super) fn replace<T, S>(
     *running = kept.into_iter().zip(wanted).map(|(kept, new)| kept.unwrap_or_else(|| start(new))).collect();
 }
 
-fn running<T, S>(tasks: &Tasks, what: Arc<T>, status: S) -> Running<T, S> {
+pub(super) fn running<T, S>(tasks: &Tasks, what: Arc<T>, status: S) -> Running<T, S> {
     let stop = tasks.stopping().child_token();
     Running { what, status: Arc::new(Mutex::new(status)), stop, gone: Arc::default() }
 }
@@ -74,12 +72,12 @@ async fn permit(shared: &Shared, patience: Duration) -> Option<tokio::sync::Sema
     tokio::time::timeout(patience, shared.permits.acquire()).await.ok()?.ok()
 }
 
-fn note_panic(shared: &Shared, what: &str, panic: &(dyn std::any::Any + Send)) {
+pub(super) fn note_panic(shared: &Shared, what: &str, panic: &(dyn std::any::Any + Send)) {
     add(&shared.counters.panics, 1);
     tracing::error!(what, panic = %panic_text(panic), "a run panicked");
 }
 
-fn note_missed(counter: &AtomicU64, tick: Tick) {
+pub(super) fn note_missed(counter: &AtomicU64, tick: Tick) {
     if tick.missed > 0 {
         add(counter, tick.missed);
     }
@@ -150,58 +148,4 @@ async fn scrape(
     }
     status.scraped(tick.at, seconds, &scraped);
     status.families = ingest.families();
-}
-
-pub(super) fn start_probe(
-    tasks: &Tasks,
-    shared: &Arc<Shared>,
-    probe: Arc<Probe>,
-) -> Running<Probe, ProbeStatus> {
-    let running = running(tasks, Arc::clone(&probe), ProbeStatus::new(&probe));
-    let (status, stop, gone) = (Arc::clone(&running.status), running.stop.clone(), Arc::clone(&running.gone));
-    let shared = Arc::clone(shared);
-    tasks.spawn(format!("probe {}", probe.name), async move {
-        let mut beats = Beats::new(&shared.clock, probe.interval, probe.labels().stable_hash(), stop.clone());
-        let mut recorder = Recorder::new(Arc::clone(&shared.append));
-        while let Some(tick) = beats.next().await {
-            note_missed(&shared.counters.probes_dropped, tick);
-            let run = AssertUnwindSafe(run_probe(&shared, &probe, &mut recorder, &status, tick)).catch_unwind();
-            let Some(outcome) = stop.run_until_cancelled(run).await else { break };
-            if let Err(panic) = outcome {
-                note_panic(&shared, &probe.name, panic.as_ref());
-                recorder = Recorder::new(Arc::clone(&shared.append));
-            }
-        }
-        if gone.load(Ordering::Relaxed)
-            && let Err(e) = recorder.end(shared.clock.now_ms())
-        {
-            tracing::warn!(probe = %probe.name, error = %e, "the series of a removed probe could not be ended");
-        }
-    });
-    running
-}
-
-async fn run_probe(
-    shared: &Shared,
-    probe: &Probe,
-    recorder: &mut Recorder,
-    status: &Mutex<ProbeStatus>,
-    tick: Tick,
-) {
-    let Some(_permit) = permit(shared, probe.timeout).await else {
-        return add(&shared.counters.probes_dropped, 1);
-    };
-    let found = shared.prober.run(probe).await;
-    add(&shared.counters.probe_runs, 1);
-    add(&shared.counters.probe_failures, u64::from(found.error.is_some()));
-    if let Err(e) = recorder.record(tick.at, &found.readings(probe)) {
-        tracing::error!(probe = %probe.name, error = %e, "the result of a probe could not be stored");
-    }
-    let mut status = status.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(error) = &found.error
-        && *error != status.error
-    {
-        tracing::warn!(probe = %probe.name, service = %probe.service, error = %error, "a probe failed");
-    }
-    status.found(tick.at, &found);
 }

@@ -107,7 +107,7 @@ pub struct ProbeStatus {
     pub name: String,
     pub service: String,
     pub url: String,
-    /// `http` or `tcp`.
+    /// `http`, `tcp`, `tls`, `dns`, `icmp`, `grpc`, `websocket` or `heartbeat`.
     pub kind: &'static str,
     pub interval: Duration,
     pub depends_on: Vec<String>,
@@ -143,12 +143,16 @@ impl ProbeStatus {
     }
 
     pub(super) fn found(&mut self, at: i64, found: &Found) {
+        self.last_run_ms = Some(at);
+        if found.waiting {
+            return;
+        }
         let good = found.error.is_none();
         let health = if good { Health::Up } else { Health::Down };
         if health != self.health {
             (self.health, self.since_ms) = (health, Some(at));
         }
-        (self.last_run_ms, self.latency) = (Some(at), found.latency);
+        self.latency = found.latency;
         self.error = found.error.clone().unwrap_or_default();
         if self.results.len() == RESULTS {
             self.results.pop_front();

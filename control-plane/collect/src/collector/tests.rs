@@ -50,6 +50,7 @@ impl Bench {
             sources: vec![Arc::new(source)],
             self_labels: Labels::from_pairs([("job", "vigie")]),
             concurrency: 8,
+            state: None,
         };
         Collector::start(deps, config).expect("starts")
     }

@@ -6,16 +6,19 @@
 //! |---|---|---|
 //! | `status` | `== != < <= > >=` | a number, or a class: `2xx` |
 //! | `latency`, `certificate_expiry` | `< <= > >= == !=` | a duration: `500ms`, `14d` |
-//! | `header.NAME` | `== != contains matches` | a text |
-//! | `body` | `== != contains matches` | a text |
+//! | `redirects`, `answers` | `== != < <= > >=` | a number |
+//! | `url` (after redirects), `header.NAME`, `body`, `rcode` | `== != contains matches` | a text |
+//! | `answer` (any of a DNS answer's records) | `== != contains matches` | a text |
 //! | `body.path.to[0].field` | all of them | a text, a number, `true`, `false` or `null` |
+//!
+//! Which of them a kind of probe has is said by [`Subjects`].
 //!
 //! A text stands in double quotes with JSON's escapes, or bare when it is one word. `matches` takes a regular
 //! expression that may match anywhere. A path goes into the body as JSON.
 
 use regex::{Regex, RegexBuilder};
 use serde_json::Value as Json;
-use std::{cmp::Ordering, fmt, time::Duration};
+use std::{cell::OnceCell, cmp::Ordering, fmt, time::Duration};
 
 /// What conditions are checked against.
 #[derive(Debug, Clone, Default)]
@@ -24,9 +27,20 @@ pub(crate) struct Answer {
     pub(crate) latency: Duration,
     pub(crate) headers: http::HeaderMap,
     pub(crate) body: String,
+    /// The body as JSON, once a condition asked for it; the error is what is wrong with it.
+    pub(crate) json: OnceCell<Result<Json, String>>,
     /// Until when the certificate that ends first is valid.
     pub(crate) certificate_left: Option<Duration>,
+    /// Where the last answer came from.
+    pub(crate) url: String,
+    pub(crate) redirects: u32,
+    /// DNS: the response code, and the records of the answer in the notation of zone files.
+    pub(crate) rcode: String,
+    pub(crate) answers: Vec<String>,
 }
+
+/// What conditions of one kind of probe can be about: the names of subjects.
+pub(crate) type Subjects = &'static [&'static str];
 
 #[derive(Debug, Clone, PartialEq)]
 enum Step {
@@ -42,6 +56,34 @@ enum Subject {
     Header(String),
     Body,
     Path(Vec<Step>),
+    Url,
+    Redirects,
+    Rcode,
+    Answers,
+    Answer,
+}
+
+impl Subject {
+    /// As [`Subjects`] names it.
+    fn name(&self) -> &'static str {
+        match self {
+            Subject::Status => "status",
+            Subject::Latency => "latency",
+            Subject::CertificateExpiry => "certificate_expiry",
+            Subject::Header(_) => "header.NAME",
+            Subject::Body | Subject::Path(_) => "body",
+            Subject::Url => "url",
+            Subject::Redirects => "redirects",
+            Subject::Rcode => "rcode",
+            Subject::Answers => "answers",
+            Subject::Answer => "answer",
+        }
+    }
+
+    /// One of several words: `contains` and `matches` make sense, an order does not.
+    fn is_text(&self) -> bool {
+        matches!(self, Subject::Header(_) | Subject::Body | Subject::Url | Subject::Rcode | Subject::Answer)
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,6 +119,29 @@ enum Wanted {
     Pattern(Regex),
     Bool(bool),
     Null,
+}
+
+impl Answer {
+    fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).and_then(|v| v.to_str().ok())
+    }
+
+    /// What a path leads to in the body, which is read as JSON once.
+    fn find(&self, path: &[Step]) -> Result<Option<&Json>, &str> {
+        let json = self.json.get_or_init(|| serde_json::from_str(&self.body).map_err(|e| e.to_string()));
+        let mut here = json.as_ref().map_err(String::as_str)?;
+        for step in path {
+            let next = match step {
+                Step::Field(f) => here.get(f),
+                Step::Index(i) => here.get(i),
+            };
+            match next {
+                Some(n) => here = n,
+                None => return Ok(None),
+            }
+        }
+        Ok(Some(here))
+    }
 }
 
 /// One condition.
@@ -119,10 +184,10 @@ impl Condition {
         let Some((name, op)) = OPS.iter().find(|(name, _)| rest.starts_with(name)) else {
             return Err(fault(rest, "expected an operator: == != < <= > >= contains matches".to_owned()));
         };
-        let text_like = matches!(subject, Subject::Header(_) | Subject::Body | Subject::Path(_));
+        let text_like = subject.is_text() || matches!(subject, Subject::Path(_));
         let ordered = matches!(op, Op::Lt | Op::Le | Op::Gt | Op::Ge);
         let texts_only = matches!(op, Op::Contains | Op::Matches);
-        if (texts_only && !text_like) || (ordered && matches!(subject, Subject::Header(_) | Subject::Body)) {
+        if (texts_only && !text_like) || (ordered && subject.is_text()) {
             return Err(fault(rest, format!("`{name}` cannot be used with `{word}`")));
         }
         let rest = rest.strip_prefix(name).unwrap_or("").trim_start();
@@ -130,9 +195,14 @@ impl Condition {
         Ok(Condition { text: text.trim().to_owned(), subject, op: *op, wanted })
     }
 
-    /// Whether it asks for something that only HTTP has.
-    pub(crate) fn needs_http(&self) -> bool {
-        self.subject != Subject::Latency
+    /// Whether it is about something that such a probe has.
+    pub(crate) fn is_among(&self, subjects: Subjects) -> bool {
+        subjects.contains(&self.subject.name())
+    }
+
+    /// Whether it compares with a regular expression.
+    pub(crate) fn is_regex(&self) -> bool {
+        matches!(self.wanted, Wanted::Pattern(_))
     }
 
     pub(crate) fn needs_body(&self) -> bool {
@@ -141,31 +211,61 @@ impl Condition {
 
     /// Checks it; the error says what was found instead.
     pub(crate) fn check(&self, answer: &Answer) -> Result<(), String> {
-        let (holds, found) = match &self.subject {
-            Subject::Status => {
-                (self.number(f64::from(answer.status)), format!("status is {}", answer.status))
-            }
-            Subject::Latency => {
-                (self.duration(answer.latency), format!("latency is {}", shown(answer.latency)))
-            }
+        if self.holds(answer) { Ok(()) } else { Err(format!("{}, wanted {self}", self.found(answer))) }
+    }
+
+    fn holds(&self, answer: &Answer) -> bool {
+        match &self.subject {
+            Subject::Status => self.number(f64::from(answer.status)),
+            Subject::Latency => self.duration(answer.latency),
+            Subject::CertificateExpiry => answer.certificate_left.is_some_and(|left| self.duration(left)),
+            Subject::Header(name) => match answer.header(name) {
+                Some(text) => self.text(text),
+                None => self.op == Op::Ne,
+            },
+            Subject::Body => self.text(&answer.body),
+            Subject::Path(path) => match answer.find(path) {
+                Ok(Some(json)) => self.json(json),
+                Ok(None) => self.op == Op::Ne,
+                Err(_) => false,
+            },
+            Subject::Url => self.text(&answer.url),
+            Subject::Redirects => self.number(f64::from(answer.redirects)),
+            Subject::Rcode => self.text(&answer.rcode),
+            Subject::Answers => self.number(answer.answers.len() as f64),
+            Subject::Answer if self.op == Op::Ne => answer.answers.iter().all(|a| self.text(a)),
+            Subject::Answer => answer.answers.iter().any(|a| self.text(a)),
+        }
+    }
+
+    /// What there is, as a clause.
+    fn found(&self, answer: &Answer) -> String {
+        match &self.subject {
+            Subject::Status => format!("status is {}", answer.status),
+            Subject::Latency => format!("latency is {}", shown(answer.latency)),
             Subject::CertificateExpiry => match answer.certificate_left {
-                Some(left) => (self.duration(left), format!("the certificate is valid for {}", shown(left))),
-                None => (false, "there is no certificate".to_owned()),
+                Some(left) => format!("the certificate is valid for {}", shown(left)),
+                None => "there is no certificate".to_owned(),
             },
-            Subject::Header(name) => match answer.headers.get(name).and_then(|v| v.to_str().ok()) {
-                Some(text) => (self.text(text), format!("header {name} is {}", cut(text))),
-                None => (self.op == Op::Ne, format!("there is no header {name}")),
+            Subject::Header(name) => match answer.header(name) {
+                Some(text) => format!("header {name} is {}", cut(text)),
+                None => format!("there is no header {name}"),
             },
-            Subject::Body => (self.text(&answer.body), format!("body is {}", cut(&answer.body))),
-            Subject::Path(path) => match find(&answer.body, path) {
-                Ok(Some(json)) => {
-                    (self.json(&json), format!("{} is {}", path_text(path), cut(&json.to_string())))
-                }
-                Ok(None) => (self.op == Op::Ne, format!("{} is not there", path_text(path))),
-                Err(e) => (false, format!("the body is not JSON: {e}")),
+            Subject::Body => format!("body is {}", cut(&answer.body)),
+            Subject::Path(path) => match answer.find(path) {
+                Ok(Some(json)) => format!("{} is {}", path_text(path), cut(&json.to_string())),
+                Ok(None) => format!("{} is not there", path_text(path)),
+                Err(e) => format!("the body is not JSON: {e}"),
             },
-        };
-        if holds { Ok(()) } else { Err(format!("{found}, wanted {self}")) }
+            Subject::Url => format!("url is {}", cut(&answer.url)),
+            Subject::Redirects => format!("redirects is {}", answer.redirects),
+            Subject::Rcode => format!("rcode is {}", answer.rcode),
+            Subject::Answers => format!("answers is {}", answer.answers.len()),
+            Subject::Answer => match answer.answers.first() {
+                Some(first) => format!("the first answer of {} is {}", answer.answers.len(), cut(first)),
+                None => "there is no answer".to_owned(),
+            },
+        }
     }
 
     fn ordered(&self, order: Option<Ordering>) -> bool {
@@ -236,6 +336,11 @@ fn parse_subject(word: &str) -> Result<Subject, String> {
         "latency" => return Ok(Subject::Latency),
         "certificate_expiry" => return Ok(Subject::CertificateExpiry),
         "body" => return Ok(Subject::Body),
+        "url" => return Ok(Subject::Url),
+        "redirects" => return Ok(Subject::Redirects),
+        "rcode" => return Ok(Subject::Rcode),
+        "answers" => return Ok(Subject::Answers),
+        "answer" => return Ok(Subject::Answer),
         _ => {}
     }
     if let Some(name) = word.strip_prefix("header.").filter(|n| !n.is_empty()) {
@@ -244,7 +349,18 @@ fn parse_subject(word: &str) -> Result<Subject, String> {
     if let Some(path) = word.strip_prefix("body").filter(|p| p.starts_with(['.', '['])) {
         return parse_path(path).map(Subject::Path);
     }
-    let known = ["status", "latency", "body", "certificate_expiry", "header.NAME"];
+    let known = [
+        "status",
+        "latency",
+        "body",
+        "certificate_expiry",
+        "header.NAME",
+        "url",
+        "redirects",
+        "rcode",
+        "answers",
+        "answer",
+    ];
     Err(match kit::problem::nearest(word, known) {
         Some(near) => format!("unknown subject `{word}`, did you mean `{near}`?"),
         None => format!("unknown subject `{word}`: there are {}", known.join(", ")),
@@ -286,22 +402,6 @@ fn path_text(path: &[Step]) -> String {
     out
 }
 
-fn find(body: &str, path: &[Step]) -> Result<Option<Json>, serde_json::Error> {
-    let json: Json = serde_json::from_str(body)?;
-    let mut here = &json;
-    for step in path {
-        let next = match step {
-            Step::Field(f) => here.get(f),
-            Step::Index(i) => here.get(i),
-        };
-        match next {
-            Some(n) => here = n,
-            None => return Ok(None),
-        }
-    }
-    Ok(Some(here.clone()))
-}
-
 fn parse_wanted(subject: &Subject, op: Op, text: &str) -> Result<Wanted, String> {
     if text.is_empty() {
         return Err("expected a value".to_owned());
@@ -321,7 +421,13 @@ fn parse_wanted(subject: &Subject, op: Op, text: &str) -> Result<Wanted, String>
         Subject::Latency | Subject::CertificateExpiry => {
             model::duration::parse(text).map(Wanted::Duration).map_err(|e| e.to_string())
         }
-        Subject::Header(_) | Subject::Body => texts(op, &unquote(text)?.1),
+        Subject::Redirects | Subject::Answers => {
+            let number = text.parse::<u32>().map_err(|_| format!("{text:?} is not a whole number"))?;
+            Ok(Wanted::Number(f64::from(number)))
+        }
+        Subject::Header(_) | Subject::Body | Subject::Url | Subject::Rcode | Subject::Answer => {
+            texts(op, &unquote(text)?.1)
+        }
         Subject::Path(_) => {
             let (quoted, plain) = unquote(text)?;
             if quoted || matches!(op, Op::Contains | Op::Matches) {

@@ -11,7 +11,7 @@ fn series_that_are_not_written_any_more_end() {
     let mut recorder = Recorder::new(store.append());
     recorder.record(1000, &[one("a", 1.0), one("b", 2.0)]).unwrap();
     recorder.record(2000, &[one("a", 3.0)]).unwrap();
-    recorder.end(3000).unwrap();
+    recorder.record(3000, &[]).unwrap();
     assert_eq!(store.shown(), ["a{i=1}: 1@1000 3@2000 stale@3000", "b{i=1}: 2@1000 stale@2000"]);
 }
 

@@ -3,7 +3,7 @@
 //! Fields of Prometheus that are known and not built yet are refused by name, so that nobody believes a setting
 //! that does nothing.
 
-mod auth;
+pub(crate) mod auth;
 
 pub(crate) use auth::Auth;
 

@@ -172,7 +172,7 @@ mod model_of_writers {
     }
 
     fn again(log: &[u8]) -> Head {
-        use crate::disk::{Appender as _, Disk as _};
+        use crate::disk::Disk as _;
         let disk = crate::disk::fake::FakeDisk::default();
         let dir = std::path::Path::new("/log");
         let mut file = disk.create(&crate::log::segment_path(dir, 1)).unwrap();
@@ -200,7 +200,7 @@ mod model_of_writers {
             for step in steps {
                 let mut batch = Batch::at(now);
                 let mut which = Vec::new();
-                let mut id = |head: &mut Head, log: &mut Vec<u8>, i: usize| {
+                let id = |head: &mut Head, log: &mut Vec<u8>, i: usize| {
                     let labels = name(i);
                     model::SeriesRef(head.id(&labels).unwrap_or_else(|| {
                         let id = head.create(&labels);

@@ -143,6 +143,49 @@ async fn a_second_start_goes_on_where_the_first_one_was() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_heartbeat_that_called_is_good_and_still_is_after_a_restart() {
+    let home = Home::new();
+    home.write(
+        "probes/probes.yaml",
+        "probes: [{name: backup, kind: heartbeat, interval: 1d, token: 0123456789abcdef}]",
+    );
+    let mut options = home.options();
+    options.probe_interval = Duration::from_millis(100);
+    let start = || async {
+        let tasks = Tasks::new(Clock::system());
+        let bind = Vigie::listen(&options).await.expect("listen");
+        (Vigie::start(options.clone(), bind, &tasks).await.expect("start"), tasks)
+    };
+    let client = kit::client::build(Duration::from_secs(10)).expect("client");
+    let call = |vigie: &Vigie, query: &str, token: &str| {
+        let url = format!("{}/api/vigie/v1/heartbeats/backup{query}", vigie.base());
+        let request = client.get(url).bearer_auth(token);
+        async move { request.send().await.expect("answer").status() }
+    };
+    let (vigie, tasks) = start().await;
+    let shown = get(&vigie, "/api/vigie/v1/probes").await["probes"][0].clone();
+    assert_eq!((&shown["kind"], &shown["up"]), (&"heartbeat".into(), &Value::Null), "it is waited for");
+    assert_eq!(call(&vigie, "", "fedcba9876543210").await, http::StatusCode::UNAUTHORIZED);
+    assert_eq!(
+        call(&vigie, "?status=fail&message=full", "0123456789abcdef").await,
+        http::StatusCode::NO_CONTENT
+    );
+    until(&vigie, "probe_success", "0").await;
+    let shown = get(&vigie, "/api/vigie/v1/probes").await["probes"][0].clone();
+    assert_eq!(shown["error"], "the service says that it fails: full");
+    assert_eq!(call(&vigie, "", "0123456789abcdef").await, http::StatusCode::NO_CONTENT);
+    until(&vigie, "probe_success", "1").await;
+    let last = value(&vigie, "probe_heartbeat_last_timestamp_seconds").await.expect("a time");
+    vigie.stop().await;
+    tasks.stop(Duration::from_secs(5)).await;
+
+    let (vigie, _tasks) = start().await;
+    until(&vigie, "probe_success", "1").await;
+    until(&vigie, "probe_heartbeat_last_timestamp_seconds", &last).await;
+    vigie.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_start_says_why_in_a_line() {
     let home = Home::new();
     let (vigie, _tasks) = home.start().await;

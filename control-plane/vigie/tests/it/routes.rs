@@ -15,7 +15,10 @@ use promql::{Engine, EngineConfig, MemoryStore};
 use rules::{Rules, RulesDeps};
 use state::State;
 use std::{path::Path, process::Command, sync::Arc, time::Duration};
-use web::{Access, Observed, Plane, ProbeView, Reload, Role, RouteInfo, TargetView, access::Need};
+use web::{
+    Access, Beat, BeatOutcome, BeatRefusal, Observed, Plane, ProbeView, Reload, Role, RouteInfo, TargetView,
+    access::Need,
+};
 
 const TOKENS: &str = "tokens:\n\
     \x20 - {name: viewer, role: viewer, token: viewer-0123456789abcdef}\n\
@@ -37,6 +40,9 @@ impl Observed for Nothing {
     }
     fn dropped(&self) -> Vec<Labels> {
         Vec::new()
+    }
+    fn beat(&self, _: Beat) -> BeatOutcome {
+        Box::pin(async { Err(BeatRefusal::Refused) })
     }
 }
 
@@ -163,6 +169,8 @@ async fn every_route_lets_in_whom_it_declares_and_nobody_else() {
                 && who != "a stranger"
                 && (who != "a service" || matches!(route.need, Need::Service | Need::Push));
             let fine = match (may(route.need), known) {
+                // None of these tokens is a heartbeat's, and nobody learns which heartbeats there are.
+                _ if route.need == Need::OwnToken => status == StatusCode::UNAUTHORIZED,
                 (true, _) => status != StatusCode::UNAUTHORIZED && status != StatusCode::FORBIDDEN,
                 (false, false) => status == StatusCode::UNAUTHORIZED,
                 (false, true) => status == StatusCode::FORBIDDEN,

@@ -76,6 +76,7 @@ struct ServiceRow {
     uptime: String,
     latency: String,
     error: String,
+    kind: &'static str,
     target: String,
 }
 
@@ -254,6 +255,7 @@ fn services(plane: &Plane, now: Timestamp, uptimes: &BTreeMap<String, f64>) -> V
                     .latency
                     .map_or_else(String::new, |l| format!("{:.0} ms", l.as_secs_f64() * 1000.0)),
                 error: p.error.unwrap_or_default(),
+                kind: p.kind,
                 target: p.target,
             }
         })

@@ -25,6 +25,8 @@ fn enough(role: Option<Role>, need: Need) -> bool {
         (Need::Role(wanted), Some(role)) => role >= wanted,
         (Need::Role(_), None) => false,
         (Need::Push, role) => role.is_none_or(|role| role >= Role::Operator),
+        // None of them is a heartbeat's token.
+        (Need::OwnToken, _) => false,
         (Need::Service, role) => role.is_none_or(|role| role == Role::Admin),
     }
 }

@@ -30,7 +30,9 @@ fn probe(name: &str, up: Option<bool>) -> ProbeView {
     ProbeView {
         name: name.to_owned(),
         service: name.to_owned(),
+        kind: "http",
         target: "http://10.0.0.7:3002/api/v1/health".to_owned(),
+        interval: Duration::from_secs(30),
         up,
         since: up.map(|_| NOW - 90_000),
         uptime: up.map(|_| 0.99871),
@@ -38,6 +40,7 @@ fn probe(name: &str, up: Option<bool>) -> ProbeView {
         last: up.map(|_| NOW),
         error: up.filter(|up| !up).map(|_| format!("connection to 10.0.0.7 refused {EVIL}")),
         depends_on: Vec::new(),
+        conditions: vec!["status == 2xx".to_owned()],
     }
 }
 
@@ -58,6 +61,7 @@ fn seen() -> Seen {
         probes: vec![probe("auth", Some(true)), probe(EVIL, Some(false)), probe("new", None)],
         targets: vec![target],
         dropped: Vec::new(),
+        ..Seen::default()
     }
 }
 

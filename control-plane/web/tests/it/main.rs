@@ -11,6 +11,7 @@ mod console;
 mod load;
 mod openapi;
 mod plane;
+mod probes;
 mod prometheus;
 mod remote_write;
 mod suites;

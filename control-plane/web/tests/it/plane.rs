@@ -23,7 +23,10 @@ use std::{
     },
     time::Duration,
 };
-use web::{Access, Observed, Plane, ProbeView, Reload, RouteInfo, TargetView, access::TokensFile};
+use web::{
+    Access, Beat, BeatOutcome, BeatRefusal, Observed, Plane, ProbeView, Reload, RouteInfo, TargetView,
+    access::TokensFile,
+};
 
 /// Where the clock starts: 2023-11-14T22:13:20Z.
 pub(crate) const NOW: Timestamp = 1_700_000_000_000;
@@ -41,6 +44,8 @@ pub(crate) const VIEWER: &str = "vera-0123456789abcdef";
 pub(crate) const OPERATOR: &str = "otto-0123456789abcdef";
 pub(crate) const ADMIN: &str = "ada-00123456789abcdef";
 pub(crate) const SERVICE: &str = "service-0123456789abcdef";
+/// The token of the heartbeat `backup`.
+pub(crate) const BEAT: &str = "backup-0123456789abcdef";
 
 const BUDGETS: &str = "budgets:
   - {name: platform, limit_usd: 0.01, period: day, timezone: UTC, on_exceed: deny}
@@ -54,6 +59,8 @@ pub(crate) struct Seen {
     pub(crate) probes: Vec<ProbeView>,
     pub(crate) targets: Vec<TargetView>,
     pub(crate) dropped: Vec<Labels>,
+    /// What those who called in said.
+    pub(crate) beats: Arc<Mutex<Vec<Option<String>>>>,
 }
 
 impl Observed for Seen {
@@ -65,6 +72,19 @@ impl Observed for Seen {
     }
     fn dropped(&self) -> Vec<Labels> {
         self.dropped.clone()
+    }
+    fn beat(&self, beat: Beat) -> BeatOutcome {
+        let outcome = match &*beat.name {
+            "backup" if beat.token.matches(BEAT) => Ok(()),
+            "lost" if beat.token.matches(BEAT) => {
+                Err(BeatRefusal::NotRecorded("the disk is full".to_owned()))
+            }
+            _ => Err(BeatRefusal::Refused),
+        };
+        if outcome.is_ok() {
+            self.beats.lock().expect("lock").push(beat.failed);
+        }
+        Box::pin(async move { outcome })
     }
 }
 

@@ -53,6 +53,7 @@ fn seen() -> Seen {
         probes: Vec::new(),
         targets: vec![target("api", Some(true)), target("db", Some(false)), target("new", None)],
         dropped: vec![dropped("api"), dropped("api"), dropped("db")],
+        ..Seen::default()
     }
 }
 

@@ -11,6 +11,11 @@ fn answer() -> Answer {
         body: r#"{"status":"ok","checks":[{"name":"db","up":true,"ms":3}],"gone":null,"tags":["a","b"]}"#
             .to_owned(),
         certificate_left: Some(Duration::from_hours(24 * 20)),
+        url: "https://example.com/in".to_owned(),
+        redirects: 2,
+        rcode: "NOERROR".to_owned(),
+        answers: vec!["a. 60 IN A 10.0.0.1".to_owned(), "a. 60 IN A 10.0.0.2".to_owned()],
+        json: OnceCell::new(),
     }
 }
 
@@ -40,10 +45,25 @@ fn conditions_hold_or_say_what_was_found() {
         "header.X-Version == 1.2.3",
         "header.x-version matches ^1\\.",
         "certificate_expiry > 14d",
+        "url == https://example.com/in",
+        "url matches ^https:",
+        "redirects <= 2",
+        "rcode == NOERROR",
+        "answers == 2",
+        "answer contains 10.0.0.2",
+        "answer matches \"A 10\\\\.0\\\\.0\\\\.[0-9]+$\"",
+        "answer != \"a. 60 IN A 10.0.0.3\"",
     ] {
         check(good, Ok(()));
     }
     check("status == 204", Err("status is 200, wanted status == 204"));
+    check("redirects == 0", Err("redirects is 2, wanted redirects == 0"));
+    check("url contains login", Err("url is \"https://example.com/in\", wanted url contains login"));
+    check("rcode == NXDOMAIN", Err("rcode is NOERROR, wanted rcode == NXDOMAIN"));
+    check(
+        "answer contains 10.0.0.9",
+        Err("the first answer of 2 is \"a. 60 IN A 10.0.0.1\", wanted answer contains 10.0.0.9"),
+    );
     check("latency < 100ms", Err("latency is 250ms, wanted latency < 100ms"));
     check("body.status == down", Err("body.status is \"\\\"ok\\\"\", wanted body.status == down"));
     check("body.absent == 1", Err("body.absent is not there, wanted body.absent == 1"));
@@ -77,6 +97,8 @@ fn faults_are_told_with_their_place() {
     fault("body == two words", 8, "double quotes");
     fault("body matches (", 13, "regular expression");
     fault("body.a[x] == 1", 0, "[x] is not the number");
+    fault("redirects == few", 13, "is not a whole number");
+    fault("url < 1", 4, "cannot be used with");
     fault("status ==", 9, "expected a value");
     fault("", 0, "unknown subject");
 }

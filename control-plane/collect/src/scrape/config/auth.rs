@@ -1,10 +1,8 @@
-//! How a scrape presents itself: basic authentication, an authorization header, a bearer token.
+//! How a scrape or a probe presents itself: basic authentication, an authorization header, a bearer token.
 
+use base64::Engine;
 use kit::{secret::Secret, yaml::MapReader};
-use std::{
-    io,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 /// A secret in the file itself, or the path of one that holds it and is read anew at every scrape.
 #[derive(Debug, Clone)]
@@ -24,10 +22,17 @@ impl PartialEq for Credential {
 }
 
 impl Credential {
-    fn read(&self) -> io::Result<Secret> {
+    /// The secret; its file is read anew.
+    ///
+    /// # Errors
+    /// When the file cannot be read; the message names it.
+    pub(crate) fn secret(&self) -> Result<Secret, String> {
         match self {
             Credential::Given(secret) => Ok(secret.clone()),
-            Credential::File(path) => Ok(Secret::new(std::fs::read_to_string(path)?.trim())),
+            Credential::File(path) => match std::fs::read_to_string(path) {
+                Ok(text) => Ok(Secret::new(text.trim())),
+                Err(e) => Err(format!("cannot read {}: {e}", path.display())),
+            },
         }
     }
 }
@@ -51,30 +56,32 @@ impl Auth {
     /// # Errors
     /// When a file of credentials cannot be read; the message names it.
     pub(crate) fn apply(&self, request: reqwest::RequestBuilder) -> Result<reqwest::RequestBuilder, String> {
-        let read = |c: &Credential| {
-            c.read().map_err(|e| match c {
-                Credential::File(path) => format!("cannot read {}: {e}", path.display()),
-                Credential::Given(_) => e.to_string(),
-            })
-        };
-        match self {
+        Ok(request.header(http::header::AUTHORIZATION, self.header()?))
+    }
+
+    /// The value of the header `Authorization`.
+    ///
+    /// # Errors
+    /// As for [`Auth::apply`].
+    pub(crate) fn header(&self) -> Result<http::HeaderValue, String> {
+        let text = match self {
             Auth::Basic { user, password } => {
-                let (user, password) = (read(user)?, password.as_ref().map(read).transpose()?);
-                Ok(request.basic_auth(user.expose(), password.as_ref().map(Secret::expose)))
+                let (user, password) =
+                    (user.secret()?, password.as_ref().map(Credential::secret).transpose()?);
+                let pair = format!("{}:{}", user.expose(), password.as_ref().map_or("", Secret::expose));
+                format!("Basic {}", base64::prelude::BASE64_STANDARD.encode(pair))
             }
-            Auth::Header { scheme, credential } => {
-                let text = format!("{scheme} {}", read(credential)?.expose());
-                let mut value = http::HeaderValue::from_str(&text)
-                    .map_err(|_| "the credential holds characters that no header may".to_owned())?;
-                value.set_sensitive(true);
-                Ok(request.header(http::header::AUTHORIZATION, value))
-            }
-        }
+            Auth::Header { scheme, credential } => format!("{scheme} {}", credential.secret()?.expose()),
+        };
+        let mut value = http::HeaderValue::from_str(&text)
+            .map_err(|_| "the credential holds characters that no header may".to_owned())?;
+        value.set_sensitive(true);
+        Ok(value)
     }
 }
 
 /// A value or the file that holds it; both at once is a problem.
-fn credential(
+pub(crate) fn credential(
     r: &mut MapReader<'_>,
     given: &'static str,
     file: &'static str,
@@ -90,8 +97,8 @@ fn credential(
     text.map(|t| Credential::Given(Secret::new(t))).or(path.map(|p| Credential::File(dir.join(p))))
 }
 
-/// Reads the fields of a job that say how it presents itself.
-pub(super) fn read(r: &mut MapReader<'_>, dir: &Path) -> Option<Auth> {
+/// Reads the fields of a job or a probe that say how it presents itself.
+pub(crate) fn read(r: &mut MapReader<'_>, dir: &Path) -> Option<Auth> {
     let mut found = Vec::new();
     if let Some(mut b) = r.child("basic_auth") {
         let user = credential(&mut b, "username", "username_file", dir);
