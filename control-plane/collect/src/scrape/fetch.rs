@@ -146,9 +146,15 @@ pub(crate) async fn fetch(
     };
     let limit = job.limits.body_bytes.unwrap_or(MAX_BODY).min(MAX_BODY);
     let too_long = || format!("the body is longer than its limit of {limit} bytes");
-    let request = request_bytes(client, target)?;
+    let request = match connection.request.take() {
+        Some(request) => request,
+        None => request_bytes(client, target)?,
+    };
     let mut body = clients.buffer();
     let answer = connection.ask((&host.to_owned(), port), &request, &mut body, limit).await;
+    if job.auth.as_ref().is_none_or(|a| !a.changes()) {
+        connection.request = Some(request);
+    }
     let head =
         answer.map_err(|e| if matches!(e, plain::Fault::Long) { too_long() } else { e.to_string() })?;
     if matches!(head.status, 301 | 302 | 303 | 307 | 308) && job.follow_redirects {

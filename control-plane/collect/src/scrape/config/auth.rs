@@ -51,6 +51,15 @@ pub(crate) enum Auth {
 }
 
 impl Auth {
+    /// Whether a file is read anew each time.
+    pub(crate) fn changes(&self) -> bool {
+        let file = |c: &Credential| matches!(c, Credential::File(_));
+        match self {
+            Auth::Basic { user, password } => file(user) || password.as_ref().is_some_and(file),
+            Auth::Header { credential, .. } => file(credential),
+        }
+    }
+
     /// Adds the header to a request.
     ///
     /// # Errors

@@ -19,7 +19,11 @@ const STEP: usize = 64 << 10;
 
 /// A target's connection between its scrapes.
 #[derive(Debug, Default)]
-pub(crate) struct Connection(Option<TcpStream>);
+pub(crate) struct Connection {
+    stream: Option<TcpStream>,
+    /// The bytes of the request, where they are the same every time.
+    pub(super) request: Option<Vec<u8>>,
+}
 
 /// The parts of a head that matter.
 #[derive(Debug)]
@@ -72,7 +76,7 @@ impl Connection {
         body: &mut Vec<u8>,
         limit: u64,
     ) -> Result<Head, Fault> {
-        if let Some(stream) = self.0.take() {
+        if let Some(stream) = self.stream.take() {
             match self.exchange(stream, request, body, limit).await {
                 // It was closed while nothing was on its way.
                 Err(Fault::Io(..)) if body.is_empty() => {}
@@ -102,7 +106,7 @@ impl Connection {
             read_to_end(&mut stream, body, limit).await?
         };
         if head.keep && whole {
-            self.0 = Some(stream);
+            self.stream = Some(stream);
         }
         Ok(head)
     }
