@@ -20,6 +20,7 @@ pub mod disk;
 mod head;
 mod log;
 mod postings;
+pub mod prometheus;
 mod record;
 mod select;
 mod store;
