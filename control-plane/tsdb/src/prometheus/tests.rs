@@ -41,7 +41,7 @@ fn read_all(dir: &Path) -> Result<Series, BlockError> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
+    #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
     fn what_is_written_is_read(seed in any::<u64>()) {
