@@ -1,6 +1,6 @@
 //! Writer and reader together: what is written comes back; what is damaged is an error or the right answer.
 
-mod random;
+pub(super) mod random;
 
 use super::*;
 use model::{CounterReset, Histogram, Labels, SampleColumns, Timestamp, Value};
