@@ -12,6 +12,7 @@
 //! a reported hole, never another value; the memory of the process depends on the active series and two to
 //! three hours of samples, never on the retention.
 
+pub mod analyze;
 mod bits;
 mod block;
 mod bytes;

@@ -22,8 +22,9 @@ mod import;
 mod index;
 mod index_writer;
 mod journal;
-mod merge;
+pub(crate) mod merge;
 mod meta;
+pub(crate) mod selection;
 mod tombstones;
 mod varbit;
 mod writer;
@@ -37,6 +38,7 @@ pub use fuzzing::fuzz;
 pub use import::{BulkError, BulkSink, Import, ImportError, Imported, WindowDone};
 pub use journal::JournalError;
 pub use meta::{Compaction, Meta, Parent, Stats as BlockStats, Ulid};
+pub use selection::range_of;
 pub use writer::{BlockOptions, BlockWriter, Written};
 
 #[cfg(test)]

@@ -6,11 +6,11 @@
 use super::{
     error::BlockError,
     journal::{Journal, JournalError},
-    merge::{Ascending, Merged},
     meta::Ulid,
+    selection::{merged, range_of},
     writer::{BlockOptions, BlockWriter, UNFINISHED},
 };
-use model::{Labels, Matcher, SampleColumns, Select, SelectError, SelectRequest, SeriesStream, Timestamp};
+use model::{Matcher, SampleColumns, Select, SelectError, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::{fs, path::PathBuf};
 
@@ -137,7 +137,7 @@ impl Export {
                     block_ms: range,
                     skip_custom_buckets: options.skip_custom_buckets,
                     asked: (options.from, options.to),
-                    range: bounds(select, &options)?,
+                    range: range_of(select, &options.selectors, (options.from, options.to), range)?,
                 };
                 journal.add(&Line::Export(plan.clone()))?;
                 plan
@@ -261,60 +261,6 @@ fn level(range: i64) -> u32 {
         level += 1;
     }
     level
-}
-
-struct Stream<'a>(Box<dyn SeriesStream + 'a>);
-
-impl Ascending for Stream<'_> {
-    type Error = SelectError;
-
-    fn next(&mut self, into: &mut SampleColumns) -> Result<Option<Labels>, SelectError> {
-        Ok(self.0.next(into)?.map(|(_, labels)| labels))
-    }
-}
-
-/// The series that one of the selectors matches, each once.
-fn merged<'a>(
-    select: &'a dyn Select,
-    selectors: &[Vec<Matcher>],
-    from: Timestamp,
-    to: Timestamp,
-) -> Result<Merged<Stream<'a>>, SelectError> {
-    let all = [Vec::new()];
-    let selectors = if selectors.is_empty() { &all[..] } else { selectors };
-    let streams = selectors.iter().map(|m| select.select(&SelectRequest::new(m, from, to)).map(Stream));
-    Ok(Merged::new(streams.collect::<Result<Vec<_>, _>>()?))
-}
-
-/// Where the wanted samples begin and end, to a window; found by halving, because a store is only asked by ranges.
-fn bounds(
-    select: &dyn Select,
-    options: &ExportOptions,
-) -> Result<Option<(Timestamp, Timestamp)>, ExportError> {
-    let (from, to) = (options.from.unwrap_or(Timestamp::MIN), options.to.unwrap_or(Timestamp::MAX));
-    let mut samples = SampleColumns::default();
-    let mut any = |from: Timestamp, to: Timestamp| -> Result<bool, ExportError> {
-        Ok(from <= to && merged(select, &options.selectors, from, to)?.next(&mut samples)?.is_some())
-    };
-    if !any(from, to)? {
-        return Ok(None);
-    }
-    let range = options.block_ms;
-    let (lowest, highest) = (from.div_euclid(range), to.div_euclid(range));
-    let end_of = |n: i64| n.saturating_add(1).saturating_mul(range).saturating_sub(1).min(to);
-    let start_of = |n: i64| n.saturating_mul(range).max(from);
-    let (mut low, mut high) = (lowest, highest);
-    while low < high {
-        let middle = low + (high - low) / 2;
-        if any(from, end_of(middle))? { high = middle } else { low = middle + 1 }
-    }
-    let first = low;
-    (low, high) = (first, highest);
-    while low < high {
-        let middle = low + (high - low) / 2 + 1;
-        if any(start_of(middle), to)? { low = middle } else { high = middle - 1 }
-    }
-    Ok(Some((start_of(first), end_of(low))))
 }
 
 #[cfg(test)]

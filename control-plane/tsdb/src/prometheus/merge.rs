@@ -1,9 +1,10 @@
 //! Several sources of series, each in the order of labels, as one.
 
 use model::{Labels, SampleColumns, Value};
+use std::sync::Arc;
 
 /// Gives series in the order of their labels.
-pub(super) trait Ascending {
+pub(crate) trait Ascending {
     type Error;
 
     fn next(&mut self, into: &mut SampleColumns) -> Result<Option<Labels>, Self::Error>;
@@ -11,7 +12,7 @@ pub(super) trait Ascending {
 
 /// The sources and the series at which each stands.
 #[derive(Debug)]
-pub(super) struct Merged<S> {
+pub(crate) struct Merged<S> {
     sources: Vec<Standing<S>>,
     begun: bool,
     both: SampleColumns,
@@ -32,7 +33,7 @@ impl<S: Ascending> Standing<S> {
 }
 
 impl<S: Ascending> Merged<S> {
-    pub(super) fn new(sources: impl IntoIterator<Item = S>) -> Merged<S> {
+    pub(crate) fn new(sources: impl IntoIterator<Item = S>) -> Merged<S> {
         let standing = |source| Standing { source, labels: None, samples: SampleColumns::default() };
         Merged {
             sources: sources.into_iter().map(standing).collect(),
@@ -42,7 +43,7 @@ impl<S: Ascending> Merged<S> {
     }
 
     /// The next series with the samples of all sources that have it; of two at one time, that of the first.
-    pub(super) fn next(&mut self, into: &mut SampleColumns) -> Result<Option<Labels>, S::Error> {
+    pub(crate) fn next(&mut self, into: &mut SampleColumns) -> Result<Option<Labels>, S::Error> {
         into.clear();
         if !self.begun {
             self.sources.iter_mut().try_for_each(Standing::advance)?;
@@ -86,7 +87,7 @@ impl<'a> Walk<'a> {
         self.histogram += usize::from(histogram.is_some());
         if let Some(into) = into {
             let value =
-                histogram.map_or(Value::Float(c.values[self.at]), |(_, h)| Value::Histogram(h.clone()));
+                histogram.map_or(Value::Float(c.values[self.at]), |(_, h)| Value::Histogram(Arc::clone(h)));
             let start = c.starts.get(self.at).copied().filter(|s| *s != 0);
             into.push(c.times[self.at], value, start);
         }

@@ -4,7 +4,9 @@
 
 #![expect(
     clippy::disallowed_methods,
-    reason = "tests ask for their parts, and a real server has a real clock"
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "tests ask for their parts and tell; a real server has a real clock"
 )]
 
 mod server;

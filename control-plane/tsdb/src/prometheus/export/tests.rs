@@ -7,7 +7,7 @@ use crate::{
         tests::{Series, random::HOUR, read},
     },
 };
-use model::{Append, Batch, Entry, Histogram, Value};
+use model::{Append, Batch, Entry, Histogram, Labels, Value};
 use std::{collections::BTreeMap, sync::Arc};
 
 const BLOCK: i64 = 2 * HOUR;

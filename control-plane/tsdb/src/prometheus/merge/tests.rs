@@ -1,6 +1,6 @@
 use super::*;
 use model::Histogram;
-use std::{convert::Infallible, sync::Arc};
+use std::convert::Infallible;
 
 struct Table(std::vec::IntoIter<(&'static str, SampleColumns)>);
 
