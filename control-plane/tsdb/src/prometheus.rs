@@ -25,6 +25,7 @@ mod journal;
 pub(crate) mod merge;
 mod meta;
 pub(crate) mod selection;
+mod store_sink;
 mod tombstones;
 mod varbit;
 mod writer;
@@ -39,6 +40,7 @@ pub use import::{BulkError, BulkSink, Import, ImportError, Imported, WindowDone}
 pub use journal::JournalError;
 pub use meta::{Compaction, Meta, Parent, Stats as BlockStats, Ulid};
 pub use selection::range_of;
+pub use store_sink::StoreSink;
 pub use writer::{BlockOptions, BlockWriter, Written};
 
 #[cfg(test)]

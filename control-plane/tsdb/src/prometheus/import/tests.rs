@@ -154,3 +154,81 @@ fn a_block_that_claims_an_age_is_refused() {
     let error = Import::open(found, &journal(&dir), HOUR).unwrap_err();
     assert!(std::error::Error::source(&error).unwrap().to_string().contains("more than ten years"));
 }
+
+/// Breaks after some series, as a full disk or a killed process does.
+struct Breaking {
+    sink: crate::prometheus::StoreSink,
+    series: usize,
+}
+
+impl BulkSink for Breaking {
+    fn begin(&mut self, min: Timestamp, max: Timestamp) -> Result<(), BulkError> {
+        self.sink.begin(min, max)
+    }
+
+    fn series(&mut self, labels: &Labels, samples: &SampleColumns) -> Result<(), BulkError> {
+        self.series = self.series.checked_sub(1).ok_or_else(|| BulkError::new("killed"))?;
+        self.sink.series(labels, samples)
+    }
+
+    fn finish(&mut self) -> Result<(), BulkError> {
+        self.sink.finish()
+    }
+}
+
+#[test]
+fn our_store_takes_blocks_and_a_window_again_and_nothing_older() {
+    use crate::{Tsdb, TsdbConfig, disk::fake::FakeDisk, prometheus::StoreSink};
+    use model::{Select, SelectRequest};
+    let series = random_series(&mut Random(31), 30);
+    // The store wants histograms whose counts make sense.
+    let floats = |s: &SampleColumns| {
+        let mut out = SampleColumns::default();
+        (0..s.len())
+            .filter(|i| matches!(s.value(*i), Value::Float(_)))
+            .for_each(|i| out.push(s.times[i], s.value(i), None));
+        out
+    };
+    let series: Series =
+        series.iter().map(|(l, s)| (l.clone(), floats(s))).filter(|(_, s)| !s.is_empty()).collect();
+    let dir = tempfile::tempdir().unwrap();
+    let found = blocks(dir.path(), &series);
+    let disk = FakeDisk::default();
+    let open = || {
+        let range = std::time::Duration::from_millis(QUARTER.cast_unsigned());
+        let config = TsdbConfig { sync_every: None, block_range: range, ..TsdbConfig::new("/data") };
+        Tsdb::open(config, Arc::new(disk.clone())).unwrap().0
+    };
+    let import = || Import::open(found.clone(), &journal(&dir), QUARTER).unwrap();
+    let mut runs = 0;
+    loop {
+        let db = open();
+        let mut sink = Breaking { sink: StoreSink::new(db.clone()), series: series.len() * 2 / 3 + runs };
+        let outcome = import().run(&mut sink, &mut |_| {});
+        db.close().unwrap();
+        runs += 1;
+        if outcome.is_ok() {
+            break;
+        }
+        assert!(runs < 100);
+    }
+    assert!(runs > 2, "{runs}");
+    let db = open();
+    let mut stream = db.select(&SelectRequest::new(&[], i64::MIN, i64::MAX)).unwrap();
+    let (mut got, mut columns) = (Series::new(), SampleColumns::default());
+    while let Some((_, labels)) = stream.next(&mut columns).unwrap() {
+        got.push((labels, columns.clone()));
+    }
+    assert_same(&got, &series);
+    // What is older and not there is refused, with a sentence that says why.
+    let older = tempfile::tempdir().unwrap();
+    let mut one = SampleColumns::default();
+    one.push(1, Value::Float(-77.5), None);
+    write_with(older.path(), BlockOptions::new(ulid(99), 0, HOUR), &vec![(series[0].0.clone(), one)]);
+    let blocks = Directory::open(older.path()).unwrap().blocks;
+    let error = Import::open(blocks, &journal(&older), QUARTER)
+        .unwrap()
+        .run(&mut StoreSink::new(db.clone()), &mut |_| {});
+    let Err(ImportError::Store { source, .. }) = error else { panic!("{error:?}") };
+    assert!(source.to_string().contains("import into an empty one"), "{source}");
+}
