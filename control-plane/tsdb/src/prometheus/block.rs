@@ -136,19 +136,20 @@ impl SeriesReader<'_> {
     pub fn next(&mut self, into: &mut SampleColumns) -> Result<Option<Labels>, BlockError> {
         loop {
             into.clear();
-            let entry = self.block.index.entry(&mut self.index, &mut self.names, self.next)?;
-            let Some(entry) = entry else { return Ok(None) };
+            let Some(entry) = self.block.index.entry(&mut self.index, self.next)? else { return Ok(None) };
             self.next += 1;
-            if self.last.as_ref().is_some_and(|last| *last >= entry.labels) {
+            let outside = |c: &ChunkMeta| c.max < self.wanted.0 || c.min > self.wanted.1;
+            if entry.chunks.iter().all(outside) {
+                continue;
+            }
+            let labels = self.block.index.labels(&entry, &mut self.names)?;
+            if self.last.as_ref().is_some_and(|last| *last >= labels) {
                 let what = "the series do not ascend by their labels";
                 return Err(self.block.index.file.damaged(entry.at, what));
             }
-            self.last = Some(entry.labels.clone());
+            self.last = Some(labels.clone());
             let (mut last, mut buckets) = (None, 0);
-            for meta in &entry.chunks {
-                if meta.max < self.wanted.0 || meta.min > self.wanted.1 {
-                    continue;
-                }
+            for meta in entry.chunks.iter().filter(|c| !outside(c)) {
                 let taker = Taker {
                     into,
                     wanted: self.wanted,
@@ -167,7 +168,7 @@ impl SeriesReader<'_> {
                 }
             }
             if !into.is_empty() {
-                return Ok(Some(entry.labels));
+                return Ok(Some(labels));
             }
         }
     }

@@ -40,7 +40,9 @@ fn read_index(file: File) {
     let Ok(index) = Index::open(file.clone()) else { return };
     let (mut window, mut names) = (Window::new(file), Names::default());
     for n in 0..index.len().min(MOST) {
-        drop(index.entry(&mut window, &mut names, n));
+        if let Ok(Some(entry)) = index.entry(&mut window, n) {
+            drop(index.labels(&entry, &mut names));
+        }
     }
 }
 

@@ -35,7 +35,8 @@ pub(super) struct ChunkMeta {
 #[derive(Debug)]
 pub(super) struct Entry {
     pub(super) id: u64,
-    pub(super) labels: Labels,
+    /// Name and value of each label.
+    symbols: Vec<(u64, u64)>,
     pub(super) chunks: Vec<ChunkMeta>,
     /// Where in the index it stands.
     pub(super) at: u64,
@@ -89,39 +90,40 @@ impl Index {
     }
 
     /// The `n`-th series in the order of labels.
-    pub(super) fn entry(
-        &self,
-        window: &mut Window,
-        names: &mut Names,
-        n: usize,
-    ) -> Result<Option<Entry>, BlockError> {
+    pub(super) fn entry(&self, window: &mut Window, n: usize) -> Result<Option<Entry>, BlockError> {
         let Some(id) = self.all.get(n) else { return Ok(None) };
         let id = u64::from(*id);
         let at = if self.version == 1 { id } else { id * 16 };
         let (_, bytes) = window.entry(at, 0, MOST_ENTRY_BYTES, "a series")?;
         let mut reader = Reader::new(bytes, "series");
-        let parts = read_entry(&mut reader).map_err(|_| self.file.damaged(at, "a series is malformed"))?;
-        let mut labels = Vec::with_capacity(parts.labels.len());
-        for (name, value) in parts.labels {
-            let symbol = |number| {
-                let text = self.symbols.get(number);
-                text.ok_or_else(|| self.file.damaged(at, format!("symbol {number} of a series is none")))
-            };
-            let name = match names.0.get(&name) {
+        let (symbols, chunks) =
+            read_entry(&mut reader).map_err(|_| self.file.damaged(at, "a series is malformed"))?;
+        Ok(Some(Entry { id, symbols, chunks, at }))
+    }
+
+    /// The labels of a series. Apart from it, because of most series of a long block few chunks are wanted.
+    pub(super) fn labels(&self, entry: &Entry, names: &mut Names) -> Result<Labels, BlockError> {
+        let symbol = |number| {
+            let text = self.symbols.get(number);
+            text.ok_or_else(|| self.file.damaged(entry.at, format!("symbol {number} of a series is none")))
+        };
+        let mut labels = Vec::with_capacity(entry.symbols.len());
+        for (name, value) in &entry.symbols {
+            let name = match names.0.get(name) {
                 Some(known) => Arc::clone(known),
                 None => {
-                    let text: Arc<str> = Arc::from(symbol(name)?);
+                    let text: Arc<str> = Arc::from(symbol(*name)?);
                     if names.0.len() < MOST_NAMES {
-                        names.0.insert(name, Arc::clone(&text));
+                        names.0.insert(*name, Arc::clone(&text));
                     }
                     text
                 }
             };
-            labels.push(Label { name, value: Arc::from(symbol(value)?) });
+            labels.push(Label { name, value: Arc::from(symbol(*value)?) });
         }
-        let wrong = || self.file.damaged(at, "the labels of a series are not in order, or one is empty");
-        let labels = Labels::from_sorted(labels).ok_or_else(wrong)?;
-        Ok(Some(Entry { id, labels, chunks: parts.chunks, at }))
+        let wrong =
+            || self.file.damaged(entry.at, "the labels of a series are not in order, or one is empty");
+        Labels::from_sorted(labels).ok_or_else(wrong)
     }
 }
 
@@ -129,10 +131,7 @@ impl Index {
 #[derive(Debug, Default)]
 pub(super) struct Names(HashMap<u64, Arc<str>>);
 
-struct Parts {
-    labels: Vec<(u64, u64)>,
-    chunks: Vec<ChunkMeta>,
-}
+type Parts = (Vec<(u64, u64)>, Vec<ChunkMeta>);
 
 fn read_entry(reader: &mut Reader<'_>) -> Result<Parts, Malformed> {
     let mut labels = Vec::new();
@@ -158,7 +157,7 @@ fn read_entry(reader: &mut Reader<'_>) -> Result<Parts, Malformed> {
         };
         chunks.push(chunk);
     }
-    Ok(Parts { labels, chunks })
+    Ok((labels, chunks))
 }
 
 fn ascend(from: i64, by: u64) -> Option<i64> {

@@ -9,6 +9,7 @@ use model::{
     Append, Batch, Entry, Labels, Matcher, Reject, SampleColumns, Select, SelectRequest, SeriesRef,
     Timestamp, Value,
 };
+use std::sync::Arc;
 
 /// Samples that are appended together.
 const BATCH: usize = 4096;
@@ -50,7 +51,7 @@ impl StoreSink {
             BulkError::new(format!("the sample of {labels} at {at} is not taken: {why}{hint}"))
         };
         let matchers: Vec<Matcher> =
-            labels.iter().map(|l| Matcher::eq(l.name.clone(), l.value.clone())).collect();
+            labels.iter().map(|l| Matcher::eq(Arc::clone(&l.name), Arc::clone(&l.value))).collect();
         let read = |e| BulkError::with_source("the store cannot be read", e);
         let mut stream = self.store.select(&SelectRequest::new(&matchers, at, at)).map_err(read)?;
         let mut samples = SampleColumns::default();
@@ -85,7 +86,7 @@ impl BulkSink for StoreSink {
         let mut histograms = samples.histograms.iter().peekable();
         for (i, at) in samples.times.iter().enumerate() {
             let value = match histograms.next_if(|(n, _)| *n == i) {
-                Some((_, h)) => Value::Histogram(std::sync::Arc::clone(h)),
+                Some((_, h)) => Value::Histogram(Arc::clone(h)),
                 None => Value::Float(samples.values[i]),
             };
             let start = samples.starts.get(i).copied().filter(|s| *s != 0);

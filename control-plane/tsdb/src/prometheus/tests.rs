@@ -150,8 +150,7 @@ fn deletions_are_honoured() {
     let index = fs::read(written.dir.join("index")).unwrap();
     let file = file::File::memory(index, false);
     let open = index::Index::open(file.clone()).unwrap();
-    let (mut window, mut names) = (file::Window::new(file), index::Names::default());
-    let b = open.entry(&mut window, &mut names, 1).unwrap().unwrap().id;
+    let b = open.entry(&mut file::Window::new(file), 1).unwrap().unwrap().id;
     let mut stones = Vec::new();
     for (from, to) in [(10_000i64, 20_000i64), (400_000, i64::MAX)] {
         crate::bytes::put_uvarint(&mut stones, b);
@@ -199,6 +198,123 @@ fn a_reset_and_a_gauge_are_told_by_the_chunks() {
     let back = read_all(&written.dir).unwrap();
     let resets: Vec<CounterReset> = back[0].1.histograms.iter().map(|(_, h)| h.reset).collect();
     assert_eq!(resets, [Unknown, NotReset, Reset, Reset, NotReset, Gauge, Gauge]);
+}
+
+/// The index of a block in version 1: symbols and series are named by their places, nothing is aligned, and the list
+/// of all series is not the first.
+fn to_version_1(written: &Written, series: &Series) -> Vec<u8> {
+    use crate::bytes::{put_str, put_uvarint};
+    let frame = |out: &mut Vec<u8>, payload: &[u8]| {
+        let at = out.len() as u64;
+        out.extend_from_slice(&u32::try_from(payload.len()).unwrap().to_be_bytes());
+        out.extend_from_slice(payload);
+        out.extend_from_slice(&crc::crc32c(payload).to_be_bytes());
+        at
+    };
+    let count = |n: usize| u32::try_from(n).unwrap().to_be_bytes().to_vec();
+    let mut out = index::MAGIC.to_be_bytes().to_vec();
+    out.push(1);
+    let texts: std::collections::BTreeSet<&str> =
+        series.iter().flat_map(|(l, _)| l.iter()).flat_map(|l| [&*l.name, &*l.value]).collect();
+    let mut symbols = count(texts.len());
+    let mut places = std::collections::HashMap::new();
+    for text in texts {
+        places.insert(text, (out.len() + 4 + symbols.len()) as u64);
+        put_str(&mut symbols, text);
+    }
+    let symbols_at = frame(&mut out, &symbols);
+    // Chunks stay where they are: what follows the labels is copied from version 2.
+    let file = file::File::open(&written.dir.join("index")).unwrap();
+    let good = index::Index::open(file.clone()).unwrap();
+    let mut window = file::Window::new(file);
+    let series_at = out.len() as u64;
+    let mut all = count(series.len());
+    for (n, (labels, _)) in series.iter().enumerate() {
+        let entry = good.entry(&mut window, n).unwrap().unwrap();
+        let mut payload = Vec::new();
+        put_uvarint(&mut payload, labels.len() as u64);
+        for l in labels {
+            put_uvarint(&mut payload, places[&*l.name]);
+            put_uvarint(&mut payload, places[&*l.value]);
+        }
+        put_uvarint(&mut payload, entry.chunks.len() as u64);
+        for (i, c) in entry.chunks.iter().enumerate() {
+            match i.checked_sub(1).map(|b| entry.chunks[b]) {
+                None => crate::bytes::put_ivarint(&mut payload, c.min),
+                Some(b) => put_uvarint(&mut payload, (c.min - b.max).cast_unsigned()),
+            }
+            put_uvarint(&mut payload, (c.max - c.min).cast_unsigned());
+            match i.checked_sub(1).map(|b| entry.chunks[b]) {
+                None => put_uvarint(&mut payload, c.place),
+                Some(b) => crate::bytes::put_ivarint(&mut payload, (c.place - b.place).cast_signed()),
+            }
+        }
+        all.extend(count(out.len()));
+        put_uvarint(&mut out, payload.len() as u64);
+        out.extend_from_slice(&payload);
+        out.extend_from_slice(&crc::crc32c(&payload).to_be_bytes());
+    }
+    let all_at = frame(&mut out, &all);
+    let mut table = count(2);
+    for (name, value) in [("z", "z"), ("", "")] {
+        table.push(2);
+        put_str(&mut table, name);
+        put_str(&mut table, value);
+        put_uvarint(&mut table, all_at);
+    }
+    let table_at = frame(&mut out, &table);
+    let toc: Vec<u8> =
+        [symbols_at, series_at, 0, 0, all_at, table_at].iter().flat_map(|p| p.to_be_bytes()).collect();
+    out.extend_from_slice(&toc);
+    out.extend_from_slice(&crc::crc32c(&toc).to_be_bytes());
+    out
+}
+
+#[test]
+fn an_index_of_version_1_is_read_and_one_of_version_3_is_named() {
+    let series = random_series(&mut Random(5), 20);
+    let dir = tempfile::tempdir().unwrap();
+    let written = write(dir.path(), 1, &series);
+    let mut old = to_version_1(&written, &series);
+    fs::write(written.dir.join("index"), &old).unwrap();
+    assert_same(&read_all(&written.dir).unwrap(), &series);
+    old[4] = 3;
+    fs::write(written.dir.join("index"), &old).unwrap();
+    let error = read_all(&written.dir).unwrap_err().to_string();
+    assert!(error.contains("version 3 of the index is not known"), "{error}");
+}
+
+#[test]
+fn a_folder_is_a_block_a_snapshot_or_a_data_directory() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path();
+    let none = Directory::open(path).unwrap_err().to_string();
+    assert!(none.contains("no Prometheus block"), "{none}");
+    fs::create_dir(path.join("wal")).unwrap();
+    let young = Directory::open(path).unwrap_err().to_string();
+    assert!(young.contains("take a snapshot"), "{young}");
+    let series = random_series(&mut Random(1), 2);
+    let blocks: Vec<Written> = (1..=3).map(|n| write(path, n, &series)).collect();
+    // Block 3 was made of block 1; an unfinished one, and one being deleted, are none.
+    let mut meta = blocks[2].meta.clone();
+    meta.compaction.parents = vec![Parent { ulid: ulid(1), min_time: 0, max_time: 1 }];
+    fs::write(blocks[2].dir.join("meta.json"), serde_json::to_vec(&meta).unwrap()).unwrap();
+    fs::create_dir(path.join(format!("{}.tmp-for-creation", ulid(8)))).unwrap();
+    fs::create_dir(path.join(ulid(9).to_string())).unwrap();
+    let found = Directory::open(path).unwrap();
+    let names: Vec<Ulid> = found.blocks.iter().map(|b| b.meta.ulid).collect();
+    assert_eq!((found.kind, names), (Kind::Data, vec![ulid(2), ulid(3)]));
+    fs::remove_dir(path.join("wal")).unwrap();
+    assert_eq!(Directory::open(path).unwrap().kind, Kind::Snapshot);
+    let one = Directory::open(&blocks[0].dir).unwrap();
+    assert_eq!((one.kind, one.blocks.len()), (Kind::Block, 1));
+    for bad in
+        ["{}", "not JSON", r#"{"ulid":"01ARYZ6S410000000000000000","minTime":5,"maxTime":5,"version":1}"#]
+    {
+        fs::write(blocks[0].dir.join("meta.json"), bad).unwrap();
+        let error = Directory::open(path).unwrap_err().to_string();
+        assert!(error.contains("meta.json: "), "{error}");
+    }
 }
 
 /// Files of a small block that has everything.
