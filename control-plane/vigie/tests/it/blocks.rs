@@ -55,30 +55,44 @@ fn refused(folder: &Path, arguments: &[&str], part: &str) {
     assert!(!output.status.success() && error.contains(part), "{part:?} is not in: {answer}");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_history_of_a_prometheus_is_taken_over_and_given_back() {
-    if Command::new("promtool").arg("--version").output().is_err() {
+/// Whether promtool is missing, after saying so.
+fn skipped(what: &str) -> bool {
+    let missing = Command::new("promtool").arg("--version").output().is_err();
+    if missing {
         let required = std::env::var("PARTS_REQUIRED").is_ok_and(|v| v == "1");
         assert!(!required, "promtool is not on PATH, and PARTS_REQUIRED=1");
-        println!("skipped: the history of a Prometheus: promtool is not on PATH; ops/test installs it");
-        return;
+        println!("skipped: {what}: promtool is not on PATH; ops/test installs it");
     }
-    let folder = tempfile::tempdir().expect("a folder");
-    let folder = folder.path();
-    let now = SystemTime::UNIX_EPOCH.elapsed().expect("a clock").as_secs();
-    let begin = now - 8 * 3600;
+    missing
+}
+
+/// Lets promtool make blocks of `series` counters in `folder/prometheus`, from eight hours ago; returns when they
+/// begin, in seconds.
+fn history(folder: &Path, series: usize) -> u64 {
+    let begin = SystemTime::UNIX_EPOCH.elapsed().expect("a clock").as_secs() - 8 * 3600;
     let mut text = String::from("# TYPE requests counter\n");
-    for i in 0..SERIES {
+    for i in 0..series {
         for n in 0..SAMPLES {
             text.push_str(&format!("requests_total{{path=\"/{i}\"}} {}.5 {}\n", n * 3, begin + n * 30));
         }
     }
     text.push_str("# EOF\n");
     fs::write(folder.join("input.txt"), text).expect("a file");
-    let prometheus = folder.join("prometheus");
-    let (from, to) = (folder.join("input.txt"), prometheus.to_str().expect("UTF-8"));
-    promtool(&["tsdb", "create-blocks-from", "openmetrics", from.to_str().expect("UTF-8"), to]);
-    let given = dump(&prometheus);
+    let (from, to) = (folder.join("input.txt"), folder.join("prometheus"));
+    let (from, to) = (from.to_str().expect("UTF-8"), to.to_str().expect("UTF-8"));
+    promtool(&["tsdb", "create-blocks-from", "openmetrics", from, to]);
+    begin
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_history_of_a_prometheus_is_taken_over_and_given_back() {
+    if skipped("the history of a Prometheus") {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let folder = folder.path();
+    let begin = history(folder, SERIES);
+    let given = dump(&folder.join("prometheus"));
     assert_eq!(given.len(), SERIES);
 
     refused(folder, &["export", "--out", "out"], "has no store");
@@ -112,7 +126,11 @@ async fn the_history_of_a_prometheus_is_taken_over_and_given_back() {
         let answer = http.get(&url).query(&query).send().await.map_err(|e| kit::client::sentence(&e))?;
         let body: Value = answer.json().await.map_err(|e| e.to_string())?;
         let found = &body["data"]["result"][0]["value"][1];
-        if *found == (SERIES as u64 * SAMPLES).to_string() { Ok(()) } else { Err(body.to_string()) }
+        if found.as_str() == Some(&(SERIES as u64 * SAMPLES).to_string()) {
+            Ok(())
+        } else {
+            Err(body.to_string())
+        }
     })
     .await;
     refused(folder, &["export", "--out", "out"], "stop the Vigie that uses it");
@@ -130,4 +148,48 @@ async fn the_history_of_a_prometheus_is_taken_over_and_given_back() {
     assert!(one["blocks"].as_array().is_some_and(|b| b.len() <= 2), "{one}");
     let kept: BTreeMap<_, _> = given.into_iter().filter(|(labels, _)| labels.contains("\"/3\"")).collect();
     assert_eq!(dump(&folder.join("one")), kept);
+}
+
+/// Runs `vigie tsdb` and kills it once its journal has `lines` lines, if it has not ended by then; says whether it
+/// has to go on.
+async fn killed(folder: &Path, arguments: &[&str], journal: &Path, lines: usize) -> bool {
+    let mut command = Command::new(binary("vigie"));
+    command.arg("tsdb").args(arguments).args(["--data-dir", "data"]);
+    let mut process = Process::start("tsdb", folder, &mut command, &[]);
+    let has = || fs::read_to_string(journal).map_or(0, |text| text.lines().count());
+    let ended = until("a line of the journal", PATIENCE, || {
+        let answer = match (process.check().is_err(), has() >= lines) {
+            (true, _) => Ok(true),
+            (false, true) => Ok(false),
+            (false, false) => Err(format!("{} lines", has())),
+        };
+        async move { answer }
+    })
+    .await;
+    process.kill();
+    !ended
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_import_and_an_export_that_are_killed_go_on() {
+    if skipped("a killed import") {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let folder = folder.path();
+    history(folder, 300);
+    let given = dump(&folder.join("prometheus"));
+    // Whenever it is killed, before a window is done or after, the next one makes good what is missing.
+    for lines in 0..4 {
+        killed(folder, &["import", "prometheus"], &folder.join("data/import.journal"), lines).await;
+    }
+    good(folder, &["import", "prometheus"]);
+    for lines in 0..10 {
+        let journal = folder.join("out/vigie-export.journal");
+        if !killed(folder, &["export", "--out", "out"], &journal, lines).await {
+            break;
+        }
+    }
+    good(folder, &["export", "--out", "out"]);
+    assert_eq!(dump(&folder.join("out")), given);
 }
