@@ -20,6 +20,8 @@ const JOURNAL: &str = "vigie-export.journal";
 const BASE_RANGE_MS: i64 = 2 * 3_600_000;
 /// The longest block: 31 days.
 const MOST_RANGE_MS: i64 = 31 * 86_400_000;
+/// To what the range of the samples is rounded outwards.
+const ROUNDED_MS: i64 = 60_000;
 /// Series between two reports of progress.
 const REPORT_EVERY: u64 = 1000;
 
@@ -137,7 +139,7 @@ impl Export {
                     block_ms: range,
                     skip_custom_buckets: options.skip_custom_buckets,
                     asked: (options.from, options.to),
-                    range: range_of(select, &options.selectors, (options.from, options.to), range)?,
+                    range: range_of(select, &options.selectors, (options.from, options.to), ROUNDED_MS)?,
                 };
                 journal.add(&Line::Export(plan.clone()))?;
                 plan
@@ -224,6 +226,7 @@ impl Export {
                     self.journal.add(&Line::Begin { window, block: ulid })?;
                     let options = BlockOptions {
                         level: level(self.options.block_ms),
+                        end_with_samples: window.1.saturating_sub(1) >= to,
                         skip_custom_buckets: self.options.skip_custom_buckets,
                         ..BlockOptions::new(ulid, window.0, window.1)
                     };

@@ -213,6 +213,10 @@ impl ChunkPlace {
     pub(super) fn of(chunk: &Encoded, place: u64) -> ChunkPlace {
         ChunkPlace { min: chunk.min, max: chunk.max, place }
     }
+
+    pub(super) fn max(&self) -> i64 {
+        self.max
+    }
 }
 
 fn put_symbols<'a>(out: &mut Out, texts: impl Iterator<Item = &'a str> + Clone) -> Result<(), BlockError> {

@@ -34,6 +34,9 @@ pub struct BlockOptions {
     /// The range of the block: from `min_time` to before `max_time`.
     pub min_time: Timestamp,
     pub max_time: Timestamp,
+    /// Let the block end with its last sample. A Prometheus takes no sample from before the end of its newest block,
+    /// so a block must not reach into the future.
+    pub end_with_samples: bool,
     /// How often it was compacted: 1 for a block of two hours.
     pub level: u32,
     /// Leave out histograms with custom buckets, which Prometheus before 3.0 does not understand.
@@ -44,7 +47,15 @@ pub struct BlockOptions {
 
 impl BlockOptions {
     pub fn new(ulid: Ulid, min_time: Timestamp, max_time: Timestamp) -> BlockOptions {
-        BlockOptions { ulid, min_time, max_time, level: 1, skip_custom_buckets: false, segment_bytes: None }
+        BlockOptions {
+            ulid,
+            min_time,
+            max_time,
+            end_with_samples: false,
+            level: 1,
+            skip_custom_buckets: false,
+            segment_bytes: None,
+        }
     }
 }
 
@@ -69,6 +80,7 @@ pub struct BlockWriter {
     index: Option<IndexWriter>,
     segments: Segments,
     last: Option<Labels>,
+    newest: Timestamp,
     stats: Stats,
     start_times: u64,
     custom_buckets: u64,
@@ -94,6 +106,7 @@ impl BlockWriter {
             index,
             segments,
             last: None,
+            newest: options.min_time,
             stats: Stats::default(),
             start_times: 0,
             custom_buckets: 0,
@@ -141,6 +154,7 @@ impl BlockWriter {
         if let Some(index) = &mut self.index {
             index.series(labels, &places)?;
         }
+        self.newest = self.newest.max(places.last().map_or(self.newest, ChunkPlace::max));
         let histograms = samples.histograms.len() as u64 - if skip { custom } else { 0 };
         let floats = (samples.len() - samples.histograms.len()) as u64;
         self.stats.num_series += 1;
@@ -169,7 +183,7 @@ impl BlockWriter {
         let meta = Meta {
             ulid: self.options.ulid,
             min_time: self.options.min_time,
-            max_time: self.options.max_time,
+            max_time: if self.options.end_with_samples { self.newest + 1 } else { self.options.max_time },
             stats: self.stats,
             compaction: Compaction {
                 level: self.options.level,

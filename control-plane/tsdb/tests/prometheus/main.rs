@@ -357,3 +357,29 @@ fn blocks_of_promtool_are_read() {
     assert!(Directory::open(&out).unwrap().blocks.len() >= 3);
     assert_same(&shown(&read(&out)), &shown(&given));
 }
+
+#[test]
+fn a_server_goes_on_where_the_newest_block_ends() {
+    if skipped("prometheus", "a server that goes on after a block") {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    std::fs::create_dir(&data).unwrap();
+    let now = i64::try_from(std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_millis()).unwrap();
+    let begin = (now - 60_000).div_euclid(2 * HOUR) * 2 * HOUR;
+    let at = |t: i64| {
+        let mut samples = SampleColumns::default();
+        samples.push(t, Value::Float(7.0), None);
+        samples
+    };
+    let whole = BlockOptions::new(Ulid::new(now, 1), begin, begin + 2 * HOUR);
+    let mut writer = BlockWriter::create(&data, BlockOptions { end_with_samples: true, ..whole }).unwrap();
+    writer.series(&labels("metric_total", 1), &at(now - 60_000)).unwrap();
+    assert_eq!(writer.finish().unwrap().unwrap().meta.max_time, now - 60_000 + 1);
+    let server = Server::start(dir.path(), &data);
+    // It takes nothing from before the end of its newest block.
+    server.write(&remote_write(&labels("metric_total", 1), &at(now), 0..1));
+    let all = ask(&server, "metric_total", now);
+    assert_eq!(all[&labels("metric_total", 1)].len(), 2);
+}
