@@ -116,7 +116,7 @@ fn time(text: &str) -> Result<Timestamp, String> {
     if let Ok(seconds) = text.parse::<f64>() {
         let ms = (seconds * 1000.0).round();
         // Beyond it there is no calendar either.
-        if ms.abs() > 1e15 {
+        if ms.is_nan() || ms.abs() > 1e15 {
             return Err("is out of range".to_owned());
         }
         #[expect(clippy::cast_possible_truncation, reason = "checked just above")]
@@ -179,5 +179,23 @@ impl Opened {
     /// Closes the store in order.
     fn close(self) -> anyhow::Result<()> {
         self.store.close().context("the store could not be closed in order")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_seconds_or_rfc_3339() {
+        let check = |text: &str, expect: Option<Timestamp>| assert_eq!(time(text).ok(), expect, "{text}");
+        check("0", Some(0));
+        check("1700000000.5", Some(1_700_000_000_500));
+        check("-1", Some(-1000));
+        check("2026-11-25T12:00:00Z", Some(1_795_608_000_000));
+        check("2026-11-25T13:00:00.25+01:00", Some(1_795_608_000_250));
+        for bad in ["", "yesterday", "NaN", "inf", "1e300", "2026-11-25"] {
+            check(bad, None);
+        }
     }
 }
