@@ -47,15 +47,14 @@ impl Layout {
     pub(super) fn read(bits: &mut BitReader<'_>) -> Result<Layout, Fault> {
         let zero_threshold = read_threshold(bits).ok_or_else(Fault::cut)?;
         let schema = get_int(bits).ok_or_else(Fault::cut)?;
-        let schema = match i32::try_from(schema) {
-            Ok(known) if known == CUSTOM_BUCKETS_SCHEMA || (-4..=8).contains(&known) => known,
-            Ok(finer) if (9..=52).contains(&finer) => {
-                return Err(Fault::Unknown(format!(
-                    "histograms of schema {finer} are not known here: -4 to 8 and -53 (custom buckets) are"
-                )));
-            }
-            _ => return Err(Fault::Malformed("the schema of its histograms is none")),
-        };
+        // Those beyond 8 and below -4 are reserved for finer and coarser ones, of the same kind.
+        let known =
+            i32::try_from(schema).ok().filter(|s| *s == CUSTOM_BUCKETS_SCHEMA || (-9..=52).contains(s));
+        let schema = known.ok_or_else(|| {
+            Fault::Unknown(format!(
+                "histograms of schema {schema} are not known here: -9 to 52 and -53 (custom buckets) are"
+            ))
+        })?;
         let (positive, positive_buckets) = read_spans(bits)?;
         let (negative, negative_buckets) = read_spans(bits)?;
         let custom = schema == CUSTOM_BUCKETS_SCHEMA;

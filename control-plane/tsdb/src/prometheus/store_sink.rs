@@ -19,11 +19,17 @@ const BATCH: usize = 4096;
 pub struct StoreSink {
     store: Tsdb,
     batch: Batch,
+    left_out: u64,
 }
 
 impl StoreSink {
     pub fn new(store: Tsdb) -> StoreSink {
-        StoreSink { store, batch: Batch::default() }
+        StoreSink { store, batch: Batch::default(), left_out: 0 }
+    }
+
+    /// Histograms that were left out, because the store takes none whose numbers contradict each other.
+    pub fn left_out(&self) -> u64 {
+        self.left_out
     }
 
     fn append(&mut self, labels: &Labels) -> Result<(), BulkError> {
@@ -32,6 +38,10 @@ impl StoreSink {
             .append(&self.batch)
             .map_err(|e| BulkError::with_source(format!("samples of {labels} were not taken"), e))?;
         for (i, why) in taken.rejected {
+            if why == Reject::BadHistogram {
+                self.left_out += 1;
+                continue;
+            }
             self.excuse(labels, &self.batch.entries[i], why)?;
         }
         self.batch.entries.clear();

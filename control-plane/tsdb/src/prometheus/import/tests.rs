@@ -220,6 +220,18 @@ fn our_store_takes_blocks_and_a_window_again_and_nothing_older() {
         got.push((labels, columns.clone()));
     }
     assert_same(&got, &series);
+    // What the store finds wrong is left out and counted.
+    let bad = tempfile::tempdir().unwrap();
+    let mut one = SampleColumns::default();
+    let negative = model::Histogram { count: -1.0, ..model::Histogram::default() };
+    one.push(3 * HOUR, Value::Histogram(negative.into()), None);
+    one.push(3 * HOUR + 1, Value::Float(1.0), None);
+    let options = BlockOptions::new(ulid(98), 2 * HOUR, 4 * HOUR);
+    write_with(bad.path(), options, &vec![(Labels::from_pairs([("a", "b")]), one)]);
+    let mut sink = StoreSink::new(db.clone());
+    let blocks = Directory::open(bad.path()).unwrap().blocks;
+    Import::open(blocks, &journal(&bad), QUARTER).unwrap().run(&mut sink, &mut |_| {}).unwrap();
+    assert_eq!(sink.left_out(), 1);
     // What is older and not there is refused, with a sentence that says why.
     let older = tempfile::tempdir().unwrap();
     let mut one = SampleColumns::default();

@@ -59,20 +59,26 @@ pub(super) fn import(settings: &Settings, args: &ImportArgs, output: Output) -> 
     let closed = opened.close();
     let done = done?;
     closed?;
+    let left_out = sink.left_out();
+    let samples = done.samples.saturating_sub(left_out);
     let mut text = if done.windows > 0 && done.windows_before == done.windows {
         format!("nothing is left: {dir} has these blocks already")
     } else {
-        format!("{} samples of {} blocks are in {dir}", done.samples, done.blocks)
+        format!("{samples} samples of {} blocks are in {dir}", done.blocks)
     };
     if done.windows_before > 0 && done.windows_before < done.windows {
         text.push_str(&format!(" (went on after {} of {} windows)", done.windows_before, done.windows));
     }
+    if left_out > 0 {
+        text.push_str(&format!("\n{left_out} histograms were left out: their numbers contradict each other"));
+    }
     let json = json!({
+        "histograms_left_out": left_out,
         "data_dir": dir,
         "blocks": done.blocks,
         "windows": done.windows,
         "windows_before": done.windows_before,
-        "samples": done.samples,
+        "samples": samples,
         "notes": notes,
     });
     Ok(Answer { good: true, text, json })
