@@ -71,8 +71,8 @@ fn histogram(step: u32, kind: usize) -> Histogram {
     }
 }
 
-/// Integers, fractions, a gauge; with a reset, and staleness markers for the kinds `marked`.
-fn histograms(from: i64, marked: &[usize]) -> Series {
+/// Integers, fractions, a gauge; with resets, and staleness markers for the kinds `marked`.
+fn histograms(from: i64, marked: &[usize], gauge_falls: bool) -> Series {
     let mut out = Series::new();
     for kind in 0..3 {
         let mut samples = SampleColumns::default();
@@ -80,7 +80,7 @@ fn histograms(from: i64, marked: &[usize]) -> Series {
             let at = from + i64::from(n) * 15_000;
             let made = match n {
                 150 if marked.contains(&kind) => Histogram { sum: stale_nan(), ..Histogram::default() },
-                n if n > 220 => histogram(n - 200, kind),
+                n if n > 220 && (gauge_falls || kind < 2) => histogram(n - 200, kind),
                 n => histogram(n, kind),
             };
             samples.push(at, Value::Histogram(Arc::new(made)), None);
@@ -252,7 +252,7 @@ fn a_server_answers_from_what_is_written() {
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("data");
     std::fs::create_dir(&data).unwrap();
-    let (floats, histograms) = (floats(), histograms(THEN + 2 * HOUR, &[0, 1, 2]));
+    let (floats, histograms) = (floats(), histograms(THEN + 2 * HOUR, &[0, 1, 2], true));
     write(&data, 1, (THEN, THEN + 2 * HOUR), &floats);
     write(&data, 2, (THEN + 2 * HOUR, THEN + 4 * HOUR), &histograms);
     let server = Server::start(dir.path(), &data);
@@ -279,19 +279,11 @@ fn a_snapshot_of_a_server_is_read_as_the_server_answers() {
     let data = dir.path().join("data");
     std::fs::create_dir(&data).unwrap();
     let server = Server::start(dir.path(), &data);
-    let now = i64::try_from(std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_millis()).unwrap();
-    // Far enough back that all of it is before now; the server cuts its head into chunks by itself.
-    let from = now - 80 * 60_000;
-    // 2.42 itself loses what stands before a marker of fractions.
-    let mut given = histograms(from, &[0, 2]);
-    for (l, s) in floats() {
-        let mut moved = s.clone();
-        moved.times.iter_mut().for_each(|t| *t += from - THEN);
-        let keep = moved.times.partition_point(|t| *t < now);
-        let mut cut = SampleColumns::default();
-        (0..keep).for_each(|i| cut.push(moved.times[i], moved.value(i), None));
-        given.insert(l, cut);
-    }
+    // An empty head begins at whatever time comes first.
+    let (from, to) = (THEN, THEN + 2 * HOUR);
+    // 2.42 itself loses what stands before a marker of fractions, and makes no snapshot of a gauge that falls.
+    let mut given = histograms(from, &[0, 2], false);
+    given.extend(floats());
     // In the order of time: a head takes nothing that is an hour older than its newest sample.
     for begin in (0..480).step_by(60) {
         for (labels, samples) in &given {
@@ -304,10 +296,10 @@ fn a_snapshot_of_a_server_is_read_as_the_server_answers() {
     let snapshot = data.join("snapshots").join(name);
     assert_eq!(Directory::open(&snapshot).unwrap().kind, Kind::Snapshot);
     let mine = read(&snapshot);
-    let mut theirs = ask(&server, "metric_total", now);
+    let mut theirs = ask(&server, "metric_total", to);
     server.stop();
     let second = Server::start(dir.path(), &snapshot);
-    theirs.extend(ask_histograms(&second, now));
+    theirs.extend(ask_histograms(&second, to));
     let here: Series = mine
         .iter()
         .filter(|(l, _)| ["metric_total", "latency_seconds"].contains(&l.metric_name()))
@@ -324,10 +316,10 @@ fn a_snapshot_of_a_server_is_read_as_the_server_answers() {
     // Written here from what they wrote, and given to another server.
     let again = dir.path().join("again");
     std::fs::create_dir(&again).unwrap();
-    write(&again, 9, (from, now), &here);
+    write(&again, 9, (from, to), &here);
     let third = Server::start(dir.path(), &again);
-    assert_same(&ask(&third, "metric_total", now), &ask(&second, "metric_total", now));
-    assert_same(&ask_histograms(&third, now), &ask_histograms(&second, now));
+    assert_same(&ask(&third, "metric_total", to), &ask(&second, "metric_total", to));
+    assert_same(&ask_histograms(&third, to), &ask_histograms(&second, to));
 }
 
 #[test]
