@@ -12,6 +12,7 @@
 //! a reported hole, never another value; the memory of the process depends on the active series and two to
 //! three hours of samples, never on the retention.
 
+pub mod analyze;
 mod bits;
 mod block;
 mod bytes;
@@ -23,6 +24,7 @@ mod ids;
 mod log;
 mod pack;
 mod postings;
+pub mod prometheus;
 mod record;
 mod row;
 mod select;

@@ -5,6 +5,7 @@ mod cli;
 mod remote;
 mod serve;
 mod test;
+mod tsdb;
 
 pub use cli::run;
 

@@ -1,6 +1,9 @@
 //! Flags and what they call.
 
-use super::{Answer, Output, check, remote, serve, test};
+use super::{
+    Answer, Output, check, remote, serve, test,
+    tsdb::{self, TsdbCommand},
+};
 use clap::{Args, Parser, Subcommand};
 use kit::settings::Settings;
 use std::{path::PathBuf, process::ExitCode, time::Duration};
@@ -10,7 +13,7 @@ use std::{path::PathBuf, process::ExitCode, time::Duration};
     name = "vigie",
     version,
     about = "The monitoring control plane: watches, counts, decides, tells.",
-    after_help = "Examples:\n  vigie serve                                   watch what ./probes says, on http://127.0.0.1:3005\n  vigie serve --prometheus-config prometheus.yml  take over from a Prometheus\n  vigie check                                   every file, every problem, with its place\n  vigie test alerts/tests/*.yaml                rule unit tests\n  vigie query 'up == 0'                         ask the running one\n  vigie budget status                           what AI has cost today\n"
+    after_help = "Examples:\n  vigie serve                                   watch what ./probes says, on http://127.0.0.1:3005\n  vigie serve --prometheus-config prometheus.yml  take over from a Prometheus\n  vigie check                                   every file, every problem, with its place\n  vigie test alerts/tests/*.yaml                rule unit tests\n  vigie query 'up == 0'                         ask the running one\n  vigie budget status                           what AI has cost today\n  vigie tsdb import SNAPSHOT                    take a Prometheus's history over\n"
 )]
 struct Cli {
     /// How to print the answer.
@@ -60,6 +63,11 @@ enum Command {
     Budget {
         #[command(subcommand)]
         command: BudgetCommand,
+    },
+    /// The series store at rest: export to and import from Prometheus, and analysis.
+    Tsdb {
+        #[command(subcommand)]
+        command: TsdbCommand,
     },
 }
 
@@ -135,6 +143,7 @@ pub fn run() -> ExitCode {
         Command::Query { query, time, remote } => remote::query(&remote, &query, time.as_deref()),
         Command::Alerts { remote } => remote::alerts(&remote),
         Command::Budget { command: BudgetCommand::Status { remote } } => remote::budgets(&remote),
+        Command::Tsdb { command } => tsdb::run(&settings, command, cli.output),
     };
     answer.print(cli.output)
 }

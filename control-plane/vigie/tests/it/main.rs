@@ -6,6 +6,7 @@
 
 #![expect(clippy::disallowed_methods, clippy::print_stdout, reason = "tests ask for their parts, and tell")]
 
+mod blocks;
 mod end_to_end;
 mod house;
 mod life;
