@@ -62,6 +62,9 @@ pub trait Disk: Send + Sync + fmt::Debug {
 
     fn remove(&self, path: &Path) -> io::Result<()>;
 
+    /// Gives a file a second name.
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()>;
+
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
 
     /// Claims a directory for this process; `None` when another holds it.
@@ -153,6 +156,10 @@ impl Disk for StdDisk {
 
     fn remove(&self, path: &Path) -> io::Result<()> {
         fs::remove_file(path)
+    }
+
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::hard_link(from, to)
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {

@@ -31,4 +31,7 @@ mod select;
 mod store;
 
 pub use disk::{Disk, StdDisk};
-pub use store::{Damage, MaintainError, Maintained, OpenError, OpenReport, Stats, Tsdb, TsdbConfig};
+pub use store::{
+    Cardinality, Count, Damage, Deletion, Importer, MaintainError, Maintained, OpenError, OpenReport, Stats,
+    Tsdb, TsdbConfig,
+};

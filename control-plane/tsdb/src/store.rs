@@ -4,10 +4,12 @@
 //! buffer and head, so the log has samples in the order of the head; selecting takes the head alone, and that
 //! shortly.
 
+mod admin;
 mod config;
 mod maintain;
 mod read;
 
+pub use admin::{Cardinality, Count, Deletion, Importer};
 pub use config::{Damage, OpenError, OpenReport, TsdbConfig};
 pub use maintain::{MaintainError, Maintained};
 
@@ -103,6 +105,8 @@ struct Inner {
     blocks: Mutex<Vec<Arc<Block>>>,
     /// Recently used indexes, the last used at the end.
     indexes: Mutex<Vec<(PathBuf, Arc<BlockIndex>)>>,
+    /// Blocks that were found not to read.
+    unreadable: Mutex<Vec<PathBuf>>,
     counters: Arc<Counters>,
     damaged_pieces: u64,
     /// One maintenance at a time.
@@ -141,7 +145,6 @@ impl Tsdb {
         let blocks = open_blocks(&*disk, &block_dir, &mut report)?;
         let mut head = Head::new(config.block_range_ms());
         head.late_window = config::millis(config.late_window);
-        head.min_valid = blocks.iter().map(|b| b.footer.end).max().unwrap_or(i64::MIN);
         let replayed = log::replay(&*disk, &log_dir, |record| restore(&mut head, record, &mut report))?;
         // What is in blocks is not read twice.
         head.drop_before(head.min_valid);
@@ -169,6 +172,7 @@ impl Tsdb {
             head: RwLock::new(head),
             blocks: Mutex::new(blocks),
             indexes: Mutex::default(),
+            unreadable: Mutex::default(),
             counters,
             damaged_pieces: report.damage.len() as u64,
             maintaining: Mutex::default(),
@@ -256,7 +260,8 @@ pub(crate) fn restore(head: &mut Head, record: Record, report: &mut OpenReport) 
         }
     };
     match record {
-        Record::Mark { next_id, .. } => {
+        Record::Mark { next_id, min_valid } => {
+            head.min_valid = head.min_valid.max(min_valid);
             if next_id <= head.next_id().saturating_add(1 << 56) {
                 head.reserve_ids(next_id);
             }

@@ -302,6 +302,14 @@ impl Disk for FakeDisk {
         state.live.remove(path).map(drop).ok_or_else(|| absent(path))
     }
 
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut state = self.state();
+        state.step();
+        let file = state.live.get(from).cloned().ok_or_else(|| absent(from))?;
+        state.live.insert(to.to_owned(), file);
+        Ok(())
+    }
+
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         let mut state = self.state();
         state.step();

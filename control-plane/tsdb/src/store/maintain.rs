@@ -7,6 +7,8 @@
 mod checkpoint;
 mod compact;
 
+pub(super) use compact::Without;
+
 use super::{Inner, Tsdb, add, config::millis, lock, read};
 use crate::{
     block::{Block, BlockError, Writer},
@@ -60,6 +62,7 @@ impl Tsdb {
         let _alone = lock(&inner.maintaining);
         inner.head_mut().max_valid = now.saturating_add(millis(inner.config.max_ahead));
         inner.log.sync().map_err(MaintainError::Log)?;
+        inner.resume_deletion()?;
         let mut done = Maintained::default();
         while done.blocks_written < MAX_BLOCKS
             && let Some((start, end)) = inner.due_window(now)
@@ -84,27 +87,9 @@ impl Tsdb {
     /// Turns all samples up to now into blocks, however short, and checkpoints the log: for a copy of the
     /// directory that needs no replay, and before a long stop.
     pub fn flush(&self) -> Result<Maintained, MaintainError> {
-        let inner = &*self.0;
-        let _alone = lock(&inner.maintaining);
-        inner.log.sync().map_err(MaintainError::Log)?;
-        let mut done = Maintained::default();
-        while done.blocks_written < MAX_BLOCKS {
-            let (start, end) = {
-                let head = inner.head();
-                if head.min_time > head.max_time {
-                    break;
-                }
-                let range = inner.config.block_range_ms();
-                let start = head.min_time.div_euclid(range).saturating_mul(range);
-                (start, start.saturating_add(range).min(head.max_time.saturating_add(1)))
-            };
-            done.series_removed += inner.write_block(start, end)?;
-            done.blocks_written += 1;
-        }
-        done.blocks_written += inner.write_late()?;
-        inner.checkpoint()?;
-        done.checkpointed = true;
-        while inner.compact()? > 0 {
+        let _alone = lock(&self.0.maintaining);
+        let mut done = self.0.flush()?;
+        while self.0.compact()? > 0 {
             done.blocks_compacted += 1;
         }
         Ok(done)
@@ -112,6 +97,29 @@ impl Tsdb {
 }
 
 impl Inner {
+    /// Turns the whole head into blocks. Maintenance is the caller's alone.
+    pub(super) fn flush(&self) -> Result<Maintained, MaintainError> {
+        self.log.sync().map_err(MaintainError::Log)?;
+        let mut done = Maintained::default();
+        while done.blocks_written < MAX_BLOCKS {
+            let (start, end) = {
+                let head = self.head();
+                if head.min_time > head.max_time {
+                    break;
+                }
+                let range = self.config.block_range_ms();
+                let start = head.min_time.div_euclid(range).saturating_mul(range);
+                (start, start.saturating_add(range).min(head.max_time.saturating_add(1)))
+            };
+            done.series_removed += self.write_block(start, end)?;
+            done.blocks_written += 1;
+        }
+        done.blocks_written += self.write_late()?;
+        self.checkpoint()?;
+        done.checkpointed = true;
+        Ok(done)
+    }
+
     /// The oldest window of the head that can become a block. A sample from the future must not close the
     /// present: `now` bounds what the newest sample says.
     fn due_window(&self, now: Timestamp) -> Option<(Timestamp, Timestamp)> {
@@ -170,7 +178,7 @@ impl Inner {
     }
 
     /// A number that no block of this range has.
-    fn free_number(&self, (start, end): (Timestamp, Timestamp)) -> u64 {
+    pub(super) fn free_number(&self, (start, end): (Timestamp, Timestamp)) -> u64 {
         let blocks = lock(&self.blocks);
         let taken = |n: &u64| {
             let name = crate::block::file_name(start, end, *n);
@@ -198,7 +206,7 @@ impl Inner {
     }
 
     /// Ends a block and reads it back; `None` when it would be empty.
-    fn finish(&self, writer: Writer<'_>) -> Result<Option<Arc<Block>>, MaintainError> {
+    pub(super) fn finish(&self, writer: Writer<'_>) -> Result<Option<Arc<Block>>, MaintainError> {
         if writer.len() == 0 {
             return Ok(None);
         }
@@ -218,7 +226,7 @@ impl Inner {
 
     /// Puts a block in the place of others, in one step. The head is locked for writing, or does not change by
     /// it.
-    fn exchange(&self, old: &[Arc<Block>], new: Option<Arc<Block>>) {
+    pub(super) fn exchange(&self, old: &[Arc<Block>], new: Option<Arc<Block>>) {
         let mut blocks = lock(&self.blocks);
         blocks.retain(|b| !old.iter().any(|o| o.path == b.path));
         blocks.extend(new);
@@ -272,7 +280,7 @@ impl Inner {
 
     /// Deletes the files of blocks that nobody is shown any more. Whoever has one open reads on: the file goes
     /// when the last one closes it.
-    fn remove_blocks(&self, gone: &[Arc<Block>]) -> Result<(), MaintainError> {
+    pub(super) fn remove_blocks(&self, gone: &[Arc<Block>]) -> Result<(), MaintainError> {
         for block in gone {
             self.disk.remove(&block.path).map_err(MaintainError::Retention)?;
             lock(&self.indexes).retain(|(path, _)| *path != block.path);

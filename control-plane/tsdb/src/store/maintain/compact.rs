@@ -31,13 +31,35 @@ pub(in crate::store) struct Without<'a> {
 impl Inner {
     /// Joins the blocks of at most one range; returns how many new blocks there are.
     pub(super) fn compact(&self) -> Result<usize, MaintainError> {
-        let blocks = lock(&self.blocks).clone();
+        let mut blocks = lock(&self.blocks).clone();
+        // A block that does not read is left as it is: what can be read of it still answers.
+        blocks.retain(|b| !lock(&self.unreadable).contains(&b.path));
         let most = (super::millis(self.config.retention) / 10).clamp(self.config.block_range_ms(), MAX_RANGE);
         let Some(old) = plan(&blocks, self.config.block_range_ms(), most) else { return Ok(0) };
-        let new = self.join(&old, None)?;
+        let new = match self.join(&old, None) {
+            Err(MaintainError::Read(e)) => {
+                self.set_unreadable(&old);
+                return Err(MaintainError::Read(e));
+            }
+            other => other?,
+        };
         self.exchange(&old, new);
         self.remove_blocks(&old)?;
         Ok(1)
+    }
+
+    /// Finds out which of some blocks do not read, and remembers them.
+    fn set_unreadable(&self, blocks: &[Arc<Block>]) {
+        for block in blocks {
+            let read = || {
+                let mut merge = Merge::new(std::slice::from_ref(block))?;
+                while merge.next()?.is_some() {}
+                Ok::<_, SelectError>(())
+            };
+            if read().is_err() {
+                lock(&self.unreadable).push(block.path.clone());
+            }
+        }
     }
 
     /// Writes the samples of some blocks into one, but for those `without`.
