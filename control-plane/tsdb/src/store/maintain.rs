@@ -9,7 +9,8 @@ use crate::{
     block::{self, Block, BlockError},
     disk::{Appender, Disk},
     head::Taken,
-    log::{LOG_MAGIC, checkpoint_path, header, publish, segment_path},
+    log::{LOG_MAGIC, LogTail, checkpoint_path, header, publish, segment_path},
+    postings::Index,
     record,
     store::OpenError,
 };
@@ -50,6 +51,17 @@ const MAX_BLOCKS: usize = 64;
 const CHUNK_RECORD: usize = 256 << 10;
 
 impl Tsdb {
+    /// The log, for those who follow what is appended.
+    pub fn tail(&self) -> impl model::Tail + use<> {
+        let inner = Arc::downgrade(&self.0);
+        let labels = move |id| {
+            let inner = inner.upgrade()?;
+            let head = inner.head();
+            Index::labels(&*head, id).ok().filter(|labels| !labels.is_empty())
+        };
+        LogTail::new(Arc::clone(&self.0.log), labels)
+    }
+
     /// Syncs the log, turns what is old enough into blocks, checkpoints the log, deletes what is past its
     /// retention. To be called every few seconds; most calls have nothing to do. Blocks for as long as it takes;
     /// readers and writers go on meanwhile.
@@ -68,7 +80,7 @@ impl Tsdb {
         let since = inner.log.since_checkpoint();
         let enough = inner.config.checkpoint_bytes.max(read(&inner.counters.last_checkpoint_bytes));
         if done.blocks_written > 0 || since > enough {
-            inner.checkpoint()?;
+            inner.checkpoint(now)?;
             done.checkpointed = true;
         }
         done.blocks_deleted = inner.delete_before(now.saturating_sub(millis(inner.config.retention)))?;
@@ -114,7 +126,7 @@ impl Inner {
     }
 
     /// Writes down what the head holds, so that the log before is not needed any more.
-    fn checkpoint(&self) -> Result<(), MaintainError> {
+    fn checkpoint(&self, now: Timestamp) -> Result<(), MaintainError> {
         let snapshot = || {
             let head = self.head();
             (head.next_id(), head.min_valid, head.everything())
@@ -126,16 +138,17 @@ impl Inner {
         self.counters.last_checkpoint_bytes.store(bytes, Ordering::Relaxed);
         add(&self.counters.checkpoints, 1);
         self.log.checkpointed();
-        self.remove_replaced(ended).map_err(MaintainError::Checkpoint)
+        self.remove_replaced(ended, now).map_err(MaintainError::Checkpoint)
     }
 
-    fn remove_replaced(&self, ended: u64) -> io::Result<()> {
+    fn remove_replaced(&self, ended: u64, now: Timestamp) -> io::Result<()> {
+        let needed = self.log.needed(ended, now)?;
         for name in self.disk.list(&self.log_dir)? {
             let number = |suffix: &str| name.strip_suffix(suffix).and_then(|n| n.parse::<u64>().ok());
-            if let Some(n) = number(".log").filter(|n| *n <= ended) {
+            if let Some(n) = number(".log").filter(|n| *n <= ended && *n <= needed) {
                 self.disk.remove(&segment_path(&self.log_dir, n))?;
             }
-            if let Some(n) = number(".checkpoint").filter(|n| *n < ended) {
+            if let Some(n) = number(".checkpoint").filter(|n| *n < ended && *n < needed) {
                 self.disk.remove(&checkpoint_path(&self.log_dir, n))?;
             }
         }

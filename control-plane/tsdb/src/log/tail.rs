@@ -1,0 +1,396 @@
+//! Following the log: pieces of it from a position on, and positions that are kept.
+//!
+//! A follower reads the segments themselves, up to what has been synced; he takes no lock that writers wait for.
+//! How far he came stands in a file of his own beside the log. Segments that a checkpoint replaced stay while
+//! somebody has not read them, and with them the checkpoint before, which names the series that they speak of;
+//! up to bounds of bytes and age, beyond which the oldest go and he finds a gap.
+
+use super::{
+    HEADER, Header, LOG_MAGIC, Log, checkpoint_path, publish, read_header, replay::Frames, segment_path,
+};
+use crate::{
+    disk::Disk,
+    record::{self, FRAME, Record},
+    store::OpenError,
+};
+use model::{Batch, Entry, Labels, Position, SeriesRef, Stretch, Tail, TailBounds, TailError, Timestamp};
+use std::{
+    collections::BTreeMap,
+    fmt, io,
+    path::{Path, PathBuf},
+    sync::{Arc, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+/// What is held back where nobody said otherwise.
+const BOUNDS: TailBounds = TailBounds { bytes: 4 << 30, age: Duration::from_hours(48) };
+
+const SUFFIX: &str = ".keep";
+
+/// Who follows the log, and how far he came.
+#[derive(Debug)]
+pub(crate) struct Keeps {
+    positions: BTreeMap<String, Position>,
+    bounds: TailBounds,
+    /// When segments were first seen to have ended.
+    ended: BTreeMap<u64, Timestamp>,
+}
+
+impl Default for Keeps {
+    fn default() -> Self {
+        Keeps { positions: BTreeMap::new(), bounds: BOUNDS, ended: BTreeMap::new() }
+    }
+}
+
+fn keep_path(dir: &Path, name: &str) -> PathBuf {
+    dir.join(format!("{name}{SUFFIX}"))
+}
+
+/// A name that a file can have.
+fn is_name(name: &str) -> bool {
+    (1..=100).contains(&name.len())
+        && !name.starts_with('.')
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.".contains(&b))
+}
+
+fn line(position: Position) -> String {
+    let text = format!("keep {position}");
+    format!("{text} {:08x}\n", crc32fast::hash(text.as_bytes()))
+}
+
+fn read_line(bytes: &[u8]) -> Option<Position> {
+    let text = std::str::from_utf8(bytes).ok()?;
+    let position = text.split(' ').nth(1)?.parse().ok()?;
+    (line(position) == text).then_some(position)
+}
+
+impl Keeps {
+    /// Reads what followers left. One whose file makes no sense gets everything anew, rather than nothing.
+    pub(crate) fn read(disk: &dyn Disk, dir: &Path) -> Keeps {
+        let mut keeps = Keeps::default();
+        for file in disk.list(dir).unwrap_or_default() {
+            if let Some(name) = file.strip_suffix(SUFFIX) {
+                let position = disk.read(&dir.join(&file)).ok().and_then(|b| read_line(&b));
+                keeps.positions.insert(name.to_owned(), position.unwrap_or_default());
+            }
+        }
+        keeps
+    }
+
+    /// The checkpoint that has to stay, and with it all segments after it: that before the oldest position.
+    /// Without followers everything may go that is not in force.
+    pub(crate) fn needed(&self, checkpoints: &[u64]) -> u64 {
+        let Some(oldest) = self.positions.values().map(|p| p.segment).min() else { return u64::MAX };
+        checkpoints.iter().copied().filter(|c| *c < oldest).max().unwrap_or(0)
+    }
+}
+
+fn numbers(names: &[String], suffix: &str) -> Vec<u64> {
+    let mut out: Vec<u64> = names.iter().filter_map(|n| n.strip_suffix(suffix)?.parse().ok()).collect();
+    out.sort_unstable();
+    out
+}
+
+impl Log {
+    fn keeps(&self) -> MutexGuard<'_, Keeps> {
+        self.keeps.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The checkpoint that followers need, now that one replaced all segments up to `ended`: it and what comes
+    /// after it have to stay. Whoever is too far behind is left behind.
+    pub(crate) fn needed(&self, ended: u64, now: Timestamp) -> io::Result<u64> {
+        let names = self.disk.list(&self.dir)?;
+        let checkpoints = numbers(&names, ".checkpoint");
+        let segments: Vec<u64> = numbers(&names, ".log").into_iter().filter(|n| *n <= ended).collect();
+        let mut sizes = Vec::new();
+        for number in &segments {
+            let mut bytes = self.disk.open(&segment_path(&self.dir, *number))?.len()?;
+            if *number < ended && checkpoints.contains(number) {
+                bytes += self.disk.open(&checkpoint_path(&self.dir, *number))?.len()?;
+            }
+            sizes.push((*number, bytes));
+        }
+        let mut keeps = self.keeps();
+        keeps.ended.retain(|n, _| segments.contains(n));
+        for number in segments {
+            keeps.ended.entry(number).or_insert(now);
+        }
+        let age = i64::try_from(keeps.bounds.age.as_millis()).unwrap_or(i64::MAX);
+        let mut held = 0u64;
+        let mut floor = 0;
+        for (number, bytes) in sizes.iter().rev() {
+            held = held.saturating_add(*bytes);
+            let old = keeps.ended.get(number).is_some_and(|at| at.saturating_add(age) < now);
+            if held > keeps.bounds.bytes || old {
+                floor = *number;
+                break;
+            }
+        }
+        let needed = keeps.needed(&checkpoints);
+        if needed >= floor {
+            return Ok(needed);
+        }
+        // Up to the bounds, and with a checkpoint that names the series of what remains.
+        Ok(checkpoints.iter().copied().filter(|c| *c >= floor).min().unwrap_or(ended))
+    }
+
+    /// The end of what is synced.
+    fn synced(&self) -> Position {
+        let files = self.lock_files();
+        let offset = if files.current.is_some() { files.safe } else { 0 };
+        Position { segment: files.number, offset }
+    }
+}
+
+/// The log of a store, to be followed.
+pub(crate) struct LogTail {
+    log: Arc<Log>,
+    labels: Box<dyn Fn(u64) -> Option<Labels> + Send + Sync>,
+}
+
+impl fmt::Debug for LogTail {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LogTail").field("dir", &self.log.dir).finish_non_exhaustive()
+    }
+}
+
+fn failed(what: impl fmt::Display, path: &Path, source: io::Error) -> TailError {
+    TailError { what: format!("{what} {} failed", path.display()), source: Some(source) }
+}
+
+fn unread(e: OpenError) -> TailError {
+    match e {
+        OpenError::Io { path, source } => failed("reading", &path, source),
+        other => TailError { what: other.to_string(), source: None },
+    }
+}
+
+impl LogTail {
+    pub(crate) fn new(
+        log: Arc<Log>,
+        labels: impl Fn(u64) -> Option<Labels> + Send + Sync + 'static,
+    ) -> LogTail {
+        LogTail { log, labels: Box::new(labels) }
+    }
+
+    fn names(&self) -> Result<Vec<String>, TailError> {
+        self.log.disk.list(&self.log.dir).map_err(|e| failed("listing", &self.log.dir, e))
+    }
+
+    /// Where reading goes on, and up to where: in the segment of `from`, or in the next one that is there.
+    fn place(&self, from: Position, end: Position) -> Result<Option<(Position, u64)>, TailError> {
+        let names = self.names()?;
+        for segment in numbers(&names, ".log").into_iter().filter(|n| *n >= from.segment) {
+            if segment > end.segment {
+                break;
+            }
+            let len = if segment == end.segment { end.offset } else { self.len(segment)? };
+            let offset = if segment == from.segment { from.offset.max(HEADER as u64) } else { HEADER as u64 };
+            if offset < len {
+                return Ok(Some((Position { segment, offset }, len)));
+            }
+        }
+        Ok(None)
+    }
+
+    fn len(&self, segment: u64) -> Result<u64, TailError> {
+        let path = segment_path(&self.log.dir, segment);
+        let source = self.log.disk.open(&path).and_then(|s| s.len());
+        source.map_err(|e| failed("reading", &path, e))
+    }
+
+    /// Hands the records of a file to `visit` from an offset on, while it wants more. Returns where it stopped,
+    /// and how many bytes could not be read.
+    fn records(
+        &self,
+        path: &Path,
+        from: u64,
+        to: u64,
+        mut visit: impl FnMut(Record, u64) -> bool,
+    ) -> Result<(u64, u64), TailError> {
+        let mut frames = Frames::open(&*self.log.disk, path).map_err(unread)?;
+        // What lies behind is not synced: it may still be cut away.
+        frames.len = frames.len.min(to);
+        let (mut at, mut damaged) = (from, 0);
+        loop {
+            if let Some(payload) = frames.frame(at).map_err(unread)? {
+                let next = at + (FRAME + payload.len()) as u64;
+                let go_on = match record::decode(payload) {
+                    Ok(record) => visit(record, next - from),
+                    Err(_) => {
+                        damaged += next - at;
+                        true
+                    }
+                };
+                at = next;
+                if !go_on {
+                    return Ok((at, damaged));
+                }
+            } else if at >= frames.len {
+                return Ok((at, damaged));
+            } else {
+                let next = frames.next_frame(at).map_err(unread)?.unwrap_or(frames.len);
+                damaged += next - at;
+                at = next;
+            }
+        }
+    }
+}
+
+/// Puts a record into a stretch.
+fn put(record: Record, out: &mut Stretch) {
+    match record {
+        Record::Series(series) => out.series.extend(series.into_iter().map(|(id, l)| (SeriesRef(id), l))),
+        Record::Samples { at, series, values } => {
+            let series = series.into_iter().map(SeriesRef).collect();
+            out.batches.push(Batch { at, series, values, entries: Vec::new() });
+        }
+        Record::Entries(entries) => {
+            let Some(at) = entries.first().map(|e| e.at) else { return };
+            let entry = |e: record::Full| Entry {
+                series: SeriesRef(e.series),
+                at: Some(e.at),
+                start: e.start,
+                value: e.value,
+            };
+            out.batches.push(Batch { entries: entries.into_iter().map(entry).collect(), ..Batch::at(at) });
+        }
+        // Of checkpoints, which repeat what segments said.
+        Record::Chunks(_) | Record::Mark { .. } => {}
+    }
+}
+
+impl Tail for LogTail {
+    fn end(&self) -> Position {
+        self.log.synced()
+    }
+
+    fn behind(&self, from: Position) -> Result<u64, TailError> {
+        let end = self.log.synced();
+        let mut bytes = 0;
+        for segment in numbers(&self.names()?, ".log").into_iter().filter(|n| *n >= from.segment) {
+            let len = match segment.cmp(&end.segment) {
+                std::cmp::Ordering::Less => self.len(segment)?,
+                std::cmp::Ordering::Equal => end.offset,
+                std::cmp::Ordering::Greater => break,
+            };
+            bytes += len.saturating_sub(if segment == from.segment { from.offset } else { HEADER as u64 });
+        }
+        Ok(bytes)
+    }
+
+    fn read(&self, from: Position, max_bytes: u64) -> Result<Stretch, TailError> {
+        let end = self.log.synced();
+        let mut out = Stretch { next: from, ..Stretch::default() };
+        if from.segment > end.segment {
+            // The log was put back to an earlier state: whatever it has now is new.
+            (out.gap, out.next) = (true, Position::default());
+        } else if from.offset > 0 && from.segment < end.segment {
+            // What is followed goes only where it passes the bounds.
+            out.gap = self.log.disk.open(&segment_path(&self.log.dir, from.segment)).is_err();
+        }
+        let mut left = max_bytes;
+        while let Some((place, to)) = self.place(out.next, end)? {
+            let path = segment_path(&self.log.dir, place.segment);
+            if place.offset == HEADER as u64 {
+                let mut head = [0; HEADER];
+                let source = self.log.disk.open(&path).map_err(|e| failed("reading", &path, e))?;
+                source.read_at(0, &mut head).map_err(|e| failed("reading", &path, e))?;
+                if let Header::Newer(_) = read_header(&head, LOG_MAGIC) {
+                    return Err(TailError {
+                        what: format!("{} is of a newer format", path.display()),
+                        source: None,
+                    });
+                }
+            }
+            let mut used = 0;
+            let (offset, damaged) = self.records(&path, place.offset, to, |record, read| {
+                put(record, &mut out);
+                used = read;
+                read < left
+            })?;
+            out.damaged_bytes += damaged;
+            out.next = Position { segment: place.segment, offset };
+            left = left.saturating_sub(used);
+            if left == 0 {
+                break;
+            }
+        }
+        Ok(out)
+    }
+
+    fn labels(&self, series: SeriesRef) -> Option<Labels> {
+        (self.labels)(series.0)
+    }
+
+    fn named_before(
+        &self,
+        position: Position,
+        visit: &mut dyn FnMut(SeriesRef, Labels),
+    ) -> Result<(), TailError> {
+        let names = self.names()?;
+        let mut only_series = |record: Record, _: u64| {
+            if let Record::Series(series) = record {
+                series.into_iter().for_each(|(id, labels)| visit(SeriesRef(id), labels));
+                return true;
+            }
+            // A checkpoint names all series before their chunks.
+            !matches!(record, Record::Chunks(_))
+        };
+        let before = numbers(&names, ".checkpoint").into_iter().filter(|c| *c < position.segment).max();
+        if let Some(number) = before {
+            let path = checkpoint_path(&self.log.dir, number);
+            self.records(&path, HEADER as u64, u64::MAX, &mut only_series)?;
+        }
+        for segment in numbers(&names, ".log") {
+            if before.is_some_and(|c| segment <= c) || segment > position.segment {
+                continue;
+            }
+            let to = if segment == position.segment { position.offset } else { u64::MAX };
+            let path = segment_path(&self.log.dir, segment);
+            self.records(&path, HEADER as u64, to, &mut only_series)?;
+        }
+        Ok(())
+    }
+
+    fn keep(&self, name: &str, position: Position) -> Result<(), TailError> {
+        if !is_name(name) {
+            return Err(TailError { what: format!("{name:?} is no name for a follower"), source: None });
+        }
+        let mut keeps = self.log.keeps();
+        let (disk, path) = (&*self.log.disk, keep_path(&self.log.dir, name));
+        let tmp = self.log.dir.join(format!("{name}.keep-tmp"));
+        let write = || {
+            // What an earlier attempt left.
+            drop(disk.remove(&tmp));
+            let mut file = disk.create(&tmp)?;
+            file.append(line(position).as_bytes())?;
+            file.sync()?;
+            publish(disk, &tmp, &path)
+        };
+        write().map_err(|e| failed("writing", &path, e))?;
+        keeps.positions.insert(name.to_owned(), position);
+        Ok(())
+    }
+
+    fn kept(&self) -> BTreeMap<String, Position> {
+        self.log.keeps().positions.clone()
+    }
+
+    fn release(&self, name: &str) -> Result<(), TailError> {
+        let mut keeps = self.log.keeps();
+        if keeps.positions.remove(name).is_none() {
+            return Ok(());
+        }
+        let path = keep_path(&self.log.dir, name);
+        let gone = self.log.disk.remove(&path).and_then(|()| self.log.disk.sync_dir(&self.log.dir));
+        gone.map_err(|e| failed("removing", &path, e))
+    }
+
+    fn bound(&self, bounds: TailBounds) {
+        self.log.keeps().bounds = bounds;
+    }
+}
+
+#[cfg(test)]
+mod tests;
