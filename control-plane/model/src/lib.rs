@@ -28,4 +28,4 @@ pub use sample::{STALE_NAN_BITS, Sample, Timestamp, Value, is_stale_nan, stale_n
 pub use select::{
     Cancel, CancelReason, Hints, Limits, SampleColumns, Select, SelectError, SelectRequest, SeriesStream,
 };
-pub use tail::{NoPosition, Position, Stretch, Tail, TailBounds, TailError};
+pub use tail::{Kept, NoPosition, Position, Stretch, Tail, TailBounds, TailError};

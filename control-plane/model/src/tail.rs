@@ -36,6 +36,15 @@ impl FromStr for Position {
     }
 }
 
+/// How far a follower came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Kept {
+    /// He has everything before.
+    pub done: Position,
+    /// Up to where he was at work: what he does again he can do in the same portions as before.
+    pub under_way: Option<Position>,
+}
+
 /// A piece of the log.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Stretch {
@@ -74,9 +83,9 @@ pub trait Tail: Send + Sync + fmt::Debug {
     /// How many bytes of log there are from `from` to the end.
     fn behind(&self, from: Position) -> Result<u64, TailError>;
 
-    /// The piece that begins at `from`: whole records, more than `max_bytes` only where one record is. Without
-    /// anything new it is empty and its next position is `from`.
-    fn read(&self, from: Position, max_bytes: u64) -> Result<Stretch, TailError>;
+    /// The piece that begins at `from`: whole records, more than `max_bytes` only where one record is, none at
+    /// or behind `until`. Without anything new it is empty and its next position is `from`.
+    fn read(&self, from: Position, until: Option<Position>, max_bytes: u64) -> Result<Stretch, TailError>;
 
     /// The labels of a series that the store still has.
     fn labels(&self, series: SeriesRef) -> Option<Labels>;
@@ -89,12 +98,12 @@ pub trait Tail: Send + Sync + fmt::Debug {
         visit: &mut dyn FnMut(SeriesRef, Labels),
     ) -> Result<(), TailError>;
 
-    /// Remembers on disk that `name` has everything before `position`. What comes behind is held back until he
-    /// has it, or until the bounds are reached.
-    fn keep(&self, name: &str, position: Position) -> Result<(), TailError>;
+    /// Remembers on disk how far `name` came. What comes behind is held back until he has it, or until the bounds
+    /// are reached.
+    fn keep(&self, name: &str, kept: Kept) -> Result<(), TailError>;
 
     /// What is remembered.
-    fn kept(&self) -> BTreeMap<String, Position>;
+    fn kept(&self) -> BTreeMap<String, Kept>;
 
     /// Forgets `name`.
     fn release(&self, name: &str) -> Result<(), TailError>;

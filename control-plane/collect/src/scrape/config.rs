@@ -3,7 +3,7 @@
 //! Fields of Prometheus that are known and not built yet are refused by name, so that nobody believes a setting
 //! that does nothing.
 
-mod auth;
+pub(crate) mod auth;
 
 pub(crate) use auth::Auth;
 
@@ -201,7 +201,7 @@ fn read_global(r: Option<MapReader<'_>>) -> Global {
 }
 
 /// A duration above zero.
-fn positive(r: &mut MapReader<'_>, name: &'static str) -> Option<Duration> {
+pub(crate) fn positive(r: &mut MapReader<'_>, name: &'static str) -> Option<Duration> {
     r.duration(name, |text| match duration::parse(text) {
         Ok(d) if d.is_zero() => Err("it must be longer than 0".to_owned()),
         other => other.map_err(|e| e.to_string()),
@@ -384,7 +384,7 @@ fn read_job(mut r: MapReader<'_>, global: &Global, dir: &Path) -> Option<Job> {
     sound.then_some(job)
 }
 
-fn read_rules(r: &mut MapReader<'_>, name: &'static str) -> Vec<Relabel> {
+pub(crate) fn read_rules(r: &mut MapReader<'_>, name: &'static str) -> Vec<Relabel> {
     let mut rules = Vec::new();
     for node in r.list(name) {
         if node.is_null() {

@@ -13,7 +13,9 @@ use crate::{
     record::{self, FRAME, Record},
     store::OpenError,
 };
-use model::{Batch, Entry, Labels, Position, SeriesRef, Stretch, Tail, TailBounds, TailError, Timestamp};
+use model::{
+    Batch, Entry, Kept, Labels, Position, SeriesRef, Stretch, Tail, TailBounds, TailError, Timestamp,
+};
 use std::{
     collections::BTreeMap,
     fmt, io,
@@ -30,7 +32,7 @@ const SUFFIX: &str = ".keep";
 /// Who follows the log, and how far he came.
 #[derive(Debug)]
 pub(crate) struct Keeps {
-    positions: BTreeMap<String, Position>,
+    followers: BTreeMap<String, Kept>,
     bounds: TailBounds,
     /// When segments were first seen to have ended.
     ended: BTreeMap<u64, Timestamp>,
@@ -38,7 +40,7 @@ pub(crate) struct Keeps {
 
 impl Default for Keeps {
     fn default() -> Self {
-        Keeps { positions: BTreeMap::new(), bounds: BOUNDS, ended: BTreeMap::new() }
+        Keeps { followers: BTreeMap::new(), bounds: BOUNDS, ended: BTreeMap::new() }
     }
 }
 
@@ -53,15 +55,17 @@ fn is_name(name: &str) -> bool {
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.".contains(&b))
 }
 
-fn line(position: Position) -> String {
-    let text = format!("keep {position}");
+fn line(kept: Kept) -> String {
+    let under_way = kept.under_way.map_or("-".to_owned(), |p| p.to_string());
+    let text = format!("keep {} {under_way}", kept.done);
     format!("{text} {:08x}\n", crc32fast::hash(text.as_bytes()))
 }
 
-fn read_line(bytes: &[u8]) -> Option<Position> {
+fn read_line(bytes: &[u8]) -> Option<Kept> {
     let text = std::str::from_utf8(bytes).ok()?;
-    let position = text.split(' ').nth(1)?.parse().ok()?;
-    (line(position) == text).then_some(position)
+    let mut words = text.split(' ').skip(1);
+    let kept = Kept { done: words.next()?.parse().ok()?, under_way: words.next()?.parse().ok() };
+    (line(kept) == text).then_some(kept)
 }
 
 impl Keeps {
@@ -70,8 +74,8 @@ impl Keeps {
         let mut keeps = Keeps::default();
         for file in disk.list(dir).unwrap_or_default() {
             if let Some(name) = file.strip_suffix(SUFFIX) {
-                let position = disk.read(&dir.join(&file)).ok().and_then(|b| read_line(&b));
-                keeps.positions.insert(name.to_owned(), position.unwrap_or_default());
+                let kept = disk.read(&dir.join(&file)).ok().and_then(|b| read_line(&b));
+                keeps.followers.insert(name.to_owned(), kept.unwrap_or_default());
             }
         }
         keeps
@@ -80,7 +84,7 @@ impl Keeps {
     /// The checkpoint that has to stay, and with it all segments after it: that before the oldest position.
     /// Without followers everything may go that is not in force.
     pub(crate) fn needed(&self, checkpoints: &[u64]) -> u64 {
-        let Some(oldest) = self.positions.values().map(|p| p.segment).min() else { return u64::MAX };
+        let Some(oldest) = self.followers.values().map(|k| k.done.segment).min() else { return u64::MAX };
         checkpoints.iter().copied().filter(|c| *c < oldest).max().unwrap_or(0)
     }
 }
@@ -279,7 +283,7 @@ impl Tail for LogTail {
         Ok(bytes)
     }
 
-    fn read(&self, from: Position, max_bytes: u64) -> Result<Stretch, TailError> {
+    fn read(&self, from: Position, until: Option<Position>, max_bytes: u64) -> Result<Stretch, TailError> {
         let end = self.log.synced();
         let mut out = Stretch { next: from, ..Stretch::default() };
         if from.segment > end.segment {
@@ -289,6 +293,7 @@ impl Tail for LogTail {
             // What is followed goes only where it passes the bounds.
             out.gap = self.log.disk.open(&segment_path(&self.log.dir, from.segment)).is_err();
         }
+        let end = until.map_or(end, |until| until.min(end));
         let mut left = max_bytes;
         while let Some((place, to)) = self.place(out.next, end)? {
             let path = segment_path(&self.log.dir, place.segment);
@@ -353,7 +358,7 @@ impl Tail for LogTail {
         Ok(())
     }
 
-    fn keep(&self, name: &str, position: Position) -> Result<(), TailError> {
+    fn keep(&self, name: &str, kept: Kept) -> Result<(), TailError> {
         if !is_name(name) {
             return Err(TailError { what: format!("{name:?} is no name for a follower"), source: None });
         }
@@ -364,22 +369,22 @@ impl Tail for LogTail {
             // What an earlier attempt left.
             drop(disk.remove(&tmp));
             let mut file = disk.create(&tmp)?;
-            file.append(line(position).as_bytes())?;
+            file.append(line(kept).as_bytes())?;
             file.sync()?;
             publish(disk, &tmp, &path)
         };
         write().map_err(|e| failed("writing", &path, e))?;
-        keeps.positions.insert(name.to_owned(), position);
+        keeps.followers.insert(name.to_owned(), kept);
         Ok(())
     }
 
-    fn kept(&self) -> BTreeMap<String, Position> {
-        self.log.keeps().positions.clone()
+    fn kept(&self) -> BTreeMap<String, Kept> {
+        self.log.keeps().followers.clone()
     }
 
     fn release(&self, name: &str) -> Result<(), TailError> {
         let mut keeps = self.log.keeps();
-        if keeps.positions.remove(name).is_none() {
+        if keeps.followers.remove(name).is_none() {
             return Ok(());
         }
         let path = keep_path(&self.log.dir, name);

@@ -91,7 +91,7 @@ fn credential(
 }
 
 /// Reads the fields of a job that say how it presents itself.
-pub(super) fn read(r: &mut MapReader<'_>, dir: &Path) -> Option<Auth> {
+pub(crate) fn read(r: &mut MapReader<'_>, dir: &Path) -> Option<Auth> {
     let mut found = Vec::new();
     if let Some(mut b) = r.child("basic_auth") {
         let user = credential(&mut b, "username", "username_file", dir);

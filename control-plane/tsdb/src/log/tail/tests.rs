@@ -1,5 +1,5 @@
 use crate::{Tsdb, TsdbConfig, disk::fake::FakeDisk};
-use model::{Append, Batch, Entry, Labels, Position, SeriesRef, Stretch, Tail, TailBounds, Value};
+use model::{Append, Batch, Entry, Kept, Labels, Position, SeriesRef, Stretch, Tail, TailBounds, Value};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 const HOUR: i64 = 3_600_000;
@@ -15,6 +15,10 @@ fn put(db: &Tsdb, name: &str, at: i64) {
     let mut batch = Batch::at(at);
     batch.push(series, 1.0);
     assert_eq!(db.append(&batch).expect("appends").accepted, 1, "{name} {at}");
+}
+
+fn done(position: Position) -> Kept {
+    Kept { done: position, under_way: None }
 }
 
 /// The samples of a stretch, by the names that its series have.
@@ -39,7 +43,7 @@ fn all(tail: &dyn Tail, from: Position) -> (Vec<String>, Position) {
     })
     .expect("reads");
     loop {
-        let stretch = tail.read(at, 1).expect("reads");
+        let stretch = tail.read(at, None, 1).expect("reads");
         if stretch.next == at {
             assert!(stretch.batches.is_empty() && stretch.series.is_empty());
             return (out, at);
@@ -56,7 +60,7 @@ fn a_follower_sees_what_is_on_disk_in_its_order() {
     let db = open(&disk);
     let tail = db.tail();
     assert_eq!(
-        tail.read(tail.end(), 1000).expect("reads"),
+        tail.read(tail.end(), None, 1000).expect("reads"),
         Stretch { next: tail.end(), ..Stretch::default() }
     );
     for i in 0..20 {
@@ -78,7 +82,12 @@ fn a_follower_sees_what_is_on_disk_in_its_order() {
     assert!(tail.behind(Position::default()).expect("reads") > 200);
     db.sync().expect("syncs");
     assert_eq!(all(&tail, end).0, ["c@3000"]);
-    let whole = tail.read(Position::default(), u64::MAX).expect("reads");
+    let part = tail.read(Position::default(), Some(end), u64::MAX).expect("reads");
+    assert_eq!((part.next, samples(&part, &mut BTreeMap::new()).len()), (end, 21), "up to a position");
+    let kept = Kept { done: Position::default(), under_way: Some(end) };
+    tail.keep("other", kept).expect("kept");
+    assert_eq!(super::Keeps::read(&disk, "/data/log".as_ref()).followers["other"], kept);
+    let whole = tail.read(Position::default(), None, u64::MAX).expect("reads");
     assert_eq!(samples(&whole, &mut BTreeMap::new()).len(), 22, "and all at once");
 }
 
@@ -89,7 +98,7 @@ fn what_a_follower_has_not_read_outlives_checkpoints_blocks_and_restarts() {
     put(&db, "early", 1000);
     db.sync().expect("syncs");
     let from = db.tail().end();
-    db.tail().keep("backup", from).expect("kept");
+    db.tail().keep("backup", done(from)).expect("kept");
     let mut expect = Vec::new();
     for round in 1..8 {
         for name in ["a", &format!("only{round}")] {
@@ -104,7 +113,7 @@ fn what_a_follower_has_not_read_outlives_checkpoints_blocks_and_restarts() {
         }
     }
     let tail = db.tail();
-    assert_eq!(tail.kept(), BTreeMap::from([("backup".to_owned(), from)]));
+    assert_eq!(tail.kept(), BTreeMap::from([("backup".to_owned(), done(from))]));
     assert!(db.stats().series < 5, "{}", db.stats().series);
     let (seen, end) = all(&tail, from);
     assert_eq!(seen, expect);
@@ -113,7 +122,7 @@ fn what_a_follower_has_not_read_outlives_checkpoints_blocks_and_restarts() {
     assert_eq!(tail.labels(SeriesRef(9999)), None);
     // Once it is read it goes.
     let files = disk.files().len();
-    tail.keep("backup", end).expect("kept");
+    tail.keep("backup", done(end)).expect("kept");
     for round in 8..12 {
         put(&db, "a", round * HOUR);
         db.maintain((round + 1) * HOUR - 1).expect("maintains");
@@ -140,7 +149,7 @@ fn a_crash_takes_nothing_that_was_kept() {
         put(&db, "a", 1000);
         db.sync().expect("syncs");
         let from = db.tail().end();
-        db.tail().keep("backup", from).expect("kept");
+        db.tail().keep("backup", done(from)).expect("kept");
         for at in [1, 2, 3] {
             put(&db, "a", at * HOUR);
             db.maintain((at + 1) * HOUR - 1).expect("maintains");
@@ -149,7 +158,7 @@ fn a_crash_takes_nothing_that_was_kept() {
         let disk = disk.crash(seed);
         let db = open(&disk);
         let tail = db.tail();
-        assert_eq!(tail.kept()["backup"], from);
+        assert_eq!(tail.kept()["backup"], done(from));
         let seen = all(&tail, from).0;
         assert_eq!(seen[..3], [format!("a@{HOUR}"), format!("a@{}", 2 * HOUR), format!("a@{}", 3 * HOUR)]);
     }
@@ -168,13 +177,13 @@ fn beyond_the_bounds_the_oldest_goes_and_the_follower_is_told() {
         put(&db, "a", 1000);
         db.sync().expect("syncs");
         let from = tail.end();
-        tail.keep("backup", from).expect("kept");
+        tail.keep("backup", done(from)).expect("kept");
         for round in 1..40 {
             put(&db, "a", round * HOUR);
             put(&db, &format!("only{round}"), round * HOUR);
             db.maintain((round + 1) * HOUR - 1).expect("maintains");
         }
-        let first = tail.read(from, 1).expect("reads");
+        let first = tail.read(from, None, 1).expect("reads");
         assert!(first.gap, "{first:?}");
         let (seen, _) = all(&tail, first.next);
         assert!(seen.len() > 2 && seen.len() < 40, "{} samples", seen.len());
@@ -182,7 +191,7 @@ fn beyond_the_bounds_the_oldest_goes_and_the_follower_is_told() {
         let bytes: usize =
             disk.files().iter().filter(|(p, _)| p.starts_with("/data/log")).map(|(_, n)| n).sum();
         assert!(bytes < 8000, "{bytes}");
-        assert!(!tail.read(first.next, 1).expect("reads").gap, "it is told once");
+        assert!(!tail.read(first.next, None, 1).expect("reads").gap, "it is told once");
     }
 }
 
@@ -193,14 +202,14 @@ fn a_position_that_makes_no_sense_means_everything_that_is_there() {
     put(&db, "a", 1000);
     db.sync().expect("syncs");
     let tail = db.tail();
-    tail.keep("backup", tail.end()).expect("kept");
+    tail.keep("backup", done(tail.end())).expect("kept");
     let far = Position { segment: 99, offset: 7 };
-    let stretch = tail.read(far, u64::MAX).expect("reads");
+    let stretch = tail.read(far, None, u64::MAX).expect("reads");
     assert!(stretch.gap && stretch.batches.len() == 1, "{stretch:?}");
-    assert!(tail.keep("../other", far).is_err());
+    assert!(tail.keep("../other", done(far)).is_err());
     db.close().expect("closes");
     drop(db);
     disk.damage("/data/log/backup.keep".as_ref(), |b| b[6] ^= 1);
     let db = open(&disk);
-    assert_eq!(db.tail().kept()["backup"], Position::default());
+    assert_eq!(db.tail().kept()["backup"], Kept::default());
 }
