@@ -12,7 +12,7 @@ mod request;
 mod send;
 mod wire;
 
-pub use receiver::{Outcome, Receiver, ReceiverConfig, Refusal, Written};
+pub use receiver::{Inbox, Outcome, Receiver, ReceiverConfig, Refusal, Written};
 pub use request::Protocol;
 pub use send::{SendConfig, Senders};
 

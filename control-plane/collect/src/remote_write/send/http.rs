@@ -15,6 +15,8 @@ pub(crate) enum Answer {
     Taken,
     /// It never will be.
     Refused(String),
+    /// The receiver does not know version 2.0.
+    Unknown,
     /// It may be later: after this long, where the receiver says so.
     Again(String, Option<Duration>),
 }
@@ -43,8 +45,15 @@ pub(crate) fn client(endpoint: &Endpoint) -> anyhow::Result<reqwest::Client> {
     Ok(builder.build()?)
 }
 
-pub(crate) async fn send(client: &reqwest::Client, endpoint: &Endpoint, body: Bytes, now_ms: i64) -> Answer {
-    let (kind, version) = match endpoint.protocol {
+/// Sends one body, which is of `protocol`.
+pub(crate) async fn send(
+    client: &reqwest::Client,
+    endpoint: &Endpoint,
+    protocol: Protocol,
+    body: Bytes,
+    now_ms: i64,
+) -> Answer {
+    let (kind, version) = match protocol {
         Protocol::V1 => ("application/x-protobuf".to_owned(), "0.1.0"),
         Protocol::V2 => (format!("application/x-protobuf;proto={V2_MESSAGE}"), "2.0.0"),
     };
@@ -73,12 +82,15 @@ pub(crate) async fn send(client: &reqwest::Client, endpoint: &Endpoint, body: By
     };
     let status = response.status();
     if status.is_success() {
-        return match endpoint.protocol {
+        return match protocol {
             Protocol::V2 if !says_what_it_wrote(response.headers()) => Answer::Refused(
                 "the receiver took version 2.0 for something else: it does not say what it wrote".to_owned(),
             ),
             _ => Answer::Taken,
         };
+    }
+    if protocol == Protocol::V2 && status == StatusCode::UNSUPPORTED_MEDIA_TYPE {
+        return Answer::Unknown;
     }
     let after = retry_after(response.headers(), now_ms);
     let why = format!("the receiver answered {status}{}", shown(response).await);

@@ -23,6 +23,8 @@ struct Mood {
     refuse: Option<(StatusCode, Option<&'static str>)>,
     /// Takes it, and then says nothing.
     mute: bool,
+    /// Knows version 1 alone.
+    old: bool,
 }
 
 /// The far end: a receiver of ours over a store of its own.
@@ -56,7 +58,12 @@ async fn answer(State(far): State<Far>, headers: HeaderMap, body: Bytes) -> axum
     }
     let text = |name: &str| headers.get(name).and_then(|v| v.to_str().ok());
     let protocol = negotiate(text("content-type"), text("content-encoding")).expect("a protocol");
-    let outcome = far.receiver.write(protocol, body).await;
+    if protocol == Protocol::V2 && mood.old {
+        return StatusCode::UNSUPPORTED_MEDIA_TYPE.into_response();
+    }
+    let mut inbox = far.receiver.inbox();
+    inbox.add(&body).expect("room");
+    let outcome = far.receiver.write(protocol, inbox).await;
     if mood.mute {
         std::future::pending::<()>().await;
     }
@@ -297,9 +304,7 @@ async fn the_receiver_says_how_long_to_wait() {
 
 #[tokio::test]
 async fn a_receiver_that_hangs_holds_nobody_up() {
-    let (near, mut far) = (Store::new(), Far::start().await);
-    far.free = Arc::new(Semaphore::new(0));
-    let held = Far::start().await;
+    let (near, held) = (Store::new(), Far::start().await);
     held.free.forget_permits(100_000);
     let (senders, tasks) = senders(&near, list(&endpoint(&held, ", capacity: 10, max_shards: 1", "")));
     begun(&near).await;
@@ -371,6 +376,23 @@ async fn a_reload_goes_on_where_it_was_and_forgets_who_is_gone() {
     begun(&near).await;
     put(&near, "a", 4000, 4.0);
     until("it arrives", async || (far.store.shown() == ["a{}: 1@1000 2@2000 4@4000"]).then_some(())).await;
+    assert!(tasks.stop(Duration::from_secs(5)).await);
+}
+
+#[tokio::test]
+async fn a_receiver_that_does_not_know_version_2_gets_version_1() {
+    let (near, far) = (Store::new(), Far::start().await);
+    far.mood(Mood { old: true, ..Mood::default() });
+    let v2 = ", protobuf_message: io.prometheus.write.v2.Request";
+    let (senders, tasks) = senders(&near, list(&endpoint(&far, "", v2)));
+    begun(&near).await;
+    put(&near, "a", 1000, 1.0);
+    until("it arrives", async || (far.store.shown() == ["a{}: 1@1000"]).then_some(())).await;
+    put(&near, "a", 2000, 2.0);
+    until("it arrives", async || (far.store.shown() == ["a{}: 1@1000 2@2000"]).then_some(())).await;
+    let newer = |headers: &HeaderMap| headers["x-prometheus-remote-write-version"] == "2.0.0";
+    assert_eq!(far.seen.lock().expect("a lock").iter().filter(|(h, _)| newer(h)).count(), 1, "asked once");
+    assert_eq!(figure(&senders, "failed_samples_total"), 0.0);
     assert!(tasks.stop(Duration::from_secs(5)).await);
 }
 

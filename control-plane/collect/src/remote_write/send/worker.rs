@@ -19,7 +19,10 @@ use kit::clock::Clock;
 use model::{Kept, Position, Tail, Timestamp};
 use std::{
     fmt,
-    sync::{Arc, atomic::Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 use tokio_util::sync::CancellationToken;
@@ -48,6 +51,14 @@ pub(crate) struct Way {
     pub(crate) client: reqwest::Client,
     pub(crate) clock: Clock,
     pub(crate) figures: Arc<Figures>,
+    /// The receiver does not know the version that the file asks for, so the older one is spoken.
+    pub(crate) older: AtomicBool,
+}
+
+impl Way {
+    fn protocol(&self) -> Protocol {
+        if self.older.load(Ordering::Relaxed) { Protocol::V1 } else { self.endpoint.protocol }
+    }
 }
 
 #[derive(Debug)]
@@ -85,7 +96,7 @@ impl Worker {
     ) -> anyhow::Result<Worker> {
         let client = client(&endpoint)?;
         Ok(Worker {
-            way: Arc::new(Way { endpoint, client, clock, figures }),
+            way: Arc::new(Way { endpoint, client, clock, figures, older: AtomicBool::new(false) }),
             tail,
             families,
             known_families: None,
@@ -264,7 +275,7 @@ impl Worker {
     async fn tell_families(&mut self) {
         let (config, now) = (self.way.endpoint.metadata.clone(), self.way.clock.elapsed());
         let lately = self.told_families.is_some_and(|at| now.saturating_sub(at) < config.interval);
-        if self.way.endpoint.protocol != Protocol::V1 || !config.send || lately {
+        if self.way.protocol() != Protocol::V1 || !config.send || lately {
             return;
         }
         self.told_families = Some(now);
@@ -274,12 +285,10 @@ impl Worker {
         for some in all.chunks(config.max_samples_per_send) {
             let Ok(body) = packed(encoder.families(some.iter().copied())) else { return };
             let way = &*self.way;
-            match send(&way.client, &way.endpoint, body, way.clock.now_ms()).await {
-                Answer::Taken => {}
-                Answer::Refused(why) | Answer::Again(why, _) => {
-                    tracing::debug!(remote = %way.endpoint.name, why, "what families are was not taken");
-                    return;
-                }
+            let answer = send(&way.client, &way.endpoint, Protocol::V1, body, way.clock.now_ms()).await;
+            if answer != Answer::Taken {
+                tracing::debug!(remote = %way.endpoint.name, ?answer, "what families are was not taken");
+                return;
             }
         }
     }
@@ -318,11 +327,11 @@ async fn deliver(way: &Way, shard: &mut Shard, until: Duration) -> Result<(), St
             shard.pass(after);
             continue;
         }
-        let body =
-            packed(encoder.samples(way.endpoint.protocol, &chunk.series)).map_err(|e| e.to_string())?;
+        let protocol = way.protocol();
+        let body = packed(encoder.samples(protocol, &chunk.series)).map_err(|e| e.to_string())?;
         let bytes = body.len() as u64;
         add(&way.figures.requests, 1);
-        match send(&way.client, &way.endpoint, body, way.clock.now_ms()).await {
+        match send(&way.client, &way.endpoint, protocol, body, way.clock.now_ms()).await {
             Answer::Taken => {
                 add(&way.figures.sent, samples);
                 add(&way.figures.sent_bytes, bytes);
@@ -330,6 +339,15 @@ async fn deliver(way: &Way, shard: &mut Shard, until: Duration) -> Result<(), St
             Answer::Refused(why) => {
                 add(&way.figures.failed, samples);
                 tracing::warn!(remote = %way.endpoint.name, samples, why, "samples were refused, and are given up");
+            }
+            Answer::Unknown => {
+                if !way.older.swap(true, Ordering::Relaxed) {
+                    tracing::warn!(
+                        remote = %way.endpoint.name,
+                        "the receiver does not know version 2.0 of remote write: version 1.0 is spoken until the next start"
+                    );
+                }
+                continue;
             }
             Answer::Again(reason, wait) => {
                 add(&way.figures.retried, samples);
