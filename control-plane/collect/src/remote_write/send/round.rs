@@ -117,7 +117,9 @@ impl Reader {
         if !missing.is_empty() {
             let (tail, known) = (Arc::clone(&self.tail), &mut self.known);
             tail.named_before(at, &mut |series, labels| {
-                if missing.remove(&series) {
+                // Others that the store has given up will be asked for soon: one look through the log is enough.
+                let mut gone = || known.get(series).is_none() && tail.labels(series).is_none();
+                if missing.remove(&series) || gone() {
                     known.put(series, &labels, families);
                 }
             })?;

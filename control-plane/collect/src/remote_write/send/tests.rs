@@ -359,6 +359,36 @@ async fn whoever_is_stopped_midway_goes_on_with_the_same_requests() {
 }
 
 #[tokio::test]
+async fn what_left_the_memory_long_ago_arrives_with_its_labels() {
+    let (near, far) = (Store::new(), Far::start().await);
+    far.mood(Mood { refuse: Some((StatusCode::SERVICE_UNAVAILABLE, None)), ..Mood::default() });
+    let (first, tasks) = senders(&near, list(&endpoint(&far, "", "")));
+    begun(&near).await;
+    let hour = 3_600_000;
+    for round in 1..=12 {
+        put(&near, "a", round * hour, 0.0);
+        put(&near, &format!("only{round}"), round * hour, 0.0);
+        let (db, now) = (near.db.clone(), (round + 1) * hour - 1);
+        let done = tokio::task::spawn_blocking(move || db.maintain(now)).await.expect("runs");
+        done.expect("maintains");
+    }
+    assert!(near.db.stats().series < 8, "{} series", near.db.stats().series);
+    assert!(tasks.stop(Duration::from_secs(5)).await);
+    drop(first);
+    far.mood(Mood::default());
+    let (senders, tasks) = senders(&near, list(&endpoint(&far, "", "")));
+    let all = async || {
+        let (mut theirs, mut ours) = (far.store.shown(), near.shown());
+        theirs.sort();
+        ours.sort();
+        (ours.len() == 13 && theirs == ours).then_some(())
+    };
+    until("all arrives", all).await;
+    assert_eq!(figure(&senders, "dropped_samples_total"), 0.0);
+    assert!(tasks.stop(Duration::from_secs(5)).await);
+}
+
+#[tokio::test]
 async fn a_reload_goes_on_where_it_was_and_forgets_who_is_gone() {
     let (near, far) = (Store::new(), Far::start().await);
     let (senders, tasks) = senders(&near, list(&endpoint(&far, "", "")));
