@@ -104,7 +104,7 @@ impl CollectConfig {
     }
 }
 
-fn document(
+pub(crate) fn document(
     file: File<'_>,
     values: &dyn Fn(&str) -> Option<String>,
     problems: &mut Problems,

@@ -1,7 +1,7 @@
-//! Remote write, versions 1.0 and 2.0: samples that others push.
+//! Remote write, versions 1.0 and 2.0: samples that others push, and samples that are passed on to others.
 //!
 //! [`Receiver`] takes requests apart, finds or makes their series, appends, and answers only when what it took is
-//! on disk.
+//! on disk. [`Senders`] follow the store's log, so that they lose nothing and hold nobody up.
 
 mod durable;
 mod histogram;
@@ -9,10 +9,12 @@ mod known;
 mod receiver;
 mod refusal;
 mod request;
+mod send;
 mod wire;
 
-pub use receiver::{Outcome, Receiver, ReceiverConfig, Refusal, Written};
+pub use receiver::{Inbox, Outcome, Receiver, ReceiverConfig, Refusal, Written};
 pub use request::Protocol;
+pub use send::{SendConfig, Senders};
 
 /// The name of version 2's message in `Content-Type`.
 const V2_MESSAGE: &str = "io.prometheus.write.v2.Request";

@@ -8,6 +8,6 @@ pub(crate) mod exposition;
 pub(crate) mod fetch;
 pub(crate) mod ingest;
 mod md5;
-mod relabel;
+pub(crate) mod relabel;
 pub(crate) mod target;
 mod template;

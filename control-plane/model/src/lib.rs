@@ -1,5 +1,5 @@
 //! The nouns and traits that both sides of a boundary need: labels, matchers, samples, alerts, money;
-//! [`Append`], [`ExemplarSink`], [`Select`], [`AlertSink`].
+//! [`Append`], [`ExemplarSink`], [`Select`], [`Tail`], [`AlertSink`].
 //!
 //! Layer 0. It knows no file, no clock, no socket and no runtime; every other room of the control plane may
 //! use it. What only one room needs does not belong here.
@@ -15,6 +15,7 @@ pub mod money;
 pub mod number;
 pub mod sample;
 pub mod select;
+pub mod tail;
 
 pub use alert::{Alert, AlertSink, SinkError};
 pub use append::{Append, AppendError, Appended, Batch, Entry, Reject, SeriesRef};
@@ -27,3 +28,4 @@ pub use sample::{STALE_NAN_BITS, Sample, Timestamp, Value, is_stale_nan, stale_n
 pub use select::{
     Cancel, CancelReason, Hints, Limits, SampleColumns, Select, SelectError, SelectRequest, SeriesStream,
 };
+pub use tail::{Kept, NoPosition, Position, Stretch, Tail, TailBounds, TailError};

@@ -622,6 +622,10 @@ impl Head {
         self.held(series).overlaps(start, end).then(|| self.index.labels(&series.pairs))
     }
 
+    pub(crate) fn labels(&self, id: u64) -> Option<Labels> {
+        Some(self.index.labels(&self.table.get(id)?.pairs))
+    }
+
     pub(crate) fn label_index(&self) -> &LabelIndex {
         &self.index
     }

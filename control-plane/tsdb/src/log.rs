@@ -9,8 +9,10 @@
 //! the head took them.
 
 mod replay;
+mod tail;
 
 pub(crate) use replay::{Replayed, publish, replay};
+pub(crate) use tail::LogTail;
 
 use crate::{
     bytes::put_u32,
@@ -136,6 +138,8 @@ pub(crate) struct Log {
     /// the disk.
     since_checkpoint: AtomicU64,
     syncs: AtomicU64,
+    /// Who follows the log, and how far he came.
+    keeps: Mutex<tail::Keeps>,
 }
 
 /// A number of bytes, and of syncs.
@@ -155,6 +159,7 @@ impl Log {
         max_waiting: usize,
     ) -> Log {
         Log {
+            keeps: Mutex::new(tail::Keeps::read(&*disk, &dir)),
             disk,
             dir,
             segment_bytes,

@@ -189,6 +189,34 @@ impl Row {
     }
 }
 
+/// Reads rows that follow each other one by one, as they come from the log.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Reading {
+    states: Vec<State>,
+}
+
+impl Reading {
+    /// Hands out the numbers of the next row, with their columns.
+    pub(crate) fn next(&mut self, row: &Row, mut take: impl FnMut(usize, f64)) -> Result<(), Malformed> {
+        self.states.resize(row.columns.max(self.states.len()), State::default());
+        let mut slots = [Slot::Absent; BLOCK];
+        for (b, states) in self.states.chunks_mut(BLOCK).enumerate() {
+            let here = row.columns.saturating_sub(b * BLOCK).min(BLOCK);
+            if here == 0 {
+                break;
+            }
+            row.block(b)?.all(&mut slots[..here])?;
+            for (i, (state, slot)) in states.iter_mut().zip(&slots[..here]).enumerate() {
+                let v = state.apply(*slot);
+                if v.to_bits() != ABSENT.to_bits() {
+                    take(b * BLOCK + i, v);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
 /// Rows of the same columns, oldest first. Readers share them; the writer adds to a copy of the list while they
 /// do.
 #[derive(Debug, Clone, Default)]

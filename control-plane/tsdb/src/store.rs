@@ -26,7 +26,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicI64, AtomicU64, Ordering},
         mpsc,
     },
     thread,
@@ -107,6 +107,8 @@ struct Inner {
     indexes: Mutex<Vec<(PathBuf, Arc<BlockIndex>)>>,
     /// Blocks that were found not to read.
     unreadable: Mutex<Vec<PathBuf>>,
+    /// The time that maintenance was told last, in milliseconds since 1970.
+    now: AtomicI64,
     counters: Arc<Counters>,
     damaged_pieces: u64,
     /// One maintenance at a time.
@@ -173,6 +175,7 @@ impl Tsdb {
             blocks: Mutex::new(blocks),
             indexes: Mutex::default(),
             unreadable: Mutex::default(),
+            now: AtomicI64::new(i64::MIN),
             counters,
             damaged_pieces: report.damage.len() as u64,
             maintaining: Mutex::default(),

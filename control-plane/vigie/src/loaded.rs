@@ -3,7 +3,7 @@
 use crate::{options::Options, prometheus_config};
 use alerting::RoutingConfig;
 use budget::BudgetConfig;
-use collect::{CollectConfig, CollectFiles, File, ProbeDefaults};
+use collect::{CollectConfig, CollectFiles, File, ProbeDefaults, remote_write::SendConfig};
 use kit::{
     files,
     problem::{Problem, Problems},
@@ -25,6 +25,8 @@ const RULE_INTERVAL: Duration = Duration::from_secs(15);
 #[derive(Debug, Clone)]
 pub struct Loaded {
     pub collect: CollectConfig,
+    /// To whom samples are passed on.
+    pub remote_write: SendConfig,
     pub rules: Vec<RuleFile>,
     /// For groups that name no interval.
     pub rule_interval: Duration,
@@ -66,6 +68,17 @@ impl Loaded {
             Some(path) => text_of(Some(path), true, &mut problems),
             None => text_of(folder("probes/probes.yaml"), false, &mut problems),
         };
+        let sent = match whole_prometheus {
+            true => scrape.clone(),
+            false => text_of(folder("probes/remote_write.yaml"), false, &mut problems),
+        };
+        let remote_write = match &sent {
+            Some((_, name, text)) => {
+                let file = File { name, text };
+                keep(SendConfig::parse(file, whole_prometheus, &|name| options.value(name)), &mut problems)
+            }
+            None => Some(SendConfig::default()),
+        };
         let mut rule_interval = RULE_INTERVAL;
         let rule_files = match (&scrape, whole_prometheus) {
             (Some((path, name, text)), true) => {
@@ -103,16 +116,18 @@ impl Loaded {
             None => Some(Vec::new()),
         };
         names.extend(dashboards.iter().flatten().map(|d| d.file.clone()));
-        match (collect, routing, budgets, dashboards) {
-            (Some(collect), Some(routing), Some(budgets), Some(dashboards)) => problems.into_result(Loaded {
-                collect,
-                rules,
-                rule_interval,
-                routing,
-                budgets,
-                dashboards,
-                files: names,
-            }),
+        match (collect, remote_write, routing, budgets, dashboards) {
+            (Some(collect), Some(remote_write), Some(routing), Some(budgets), Some(dashboards)) => problems
+                .into_result(Loaded {
+                    collect,
+                    remote_write,
+                    rules,
+                    rule_interval,
+                    routing,
+                    budgets,
+                    dashboards,
+                    files: names,
+                }),
             _ => Err(problems),
         }
     }

@@ -1,11 +1,31 @@
 //! The collector as the web shows it.
 
-use collect::{BeatError, Collector, Health};
+use collect::{BeatError, Collector, Families, Health, remote_write::Receiver};
 use model::Labels;
+use std::sync::{Arc, OnceLock};
 use web::{Beat, BeatOutcome, BeatRefusal, Observed, ProbeView, TargetView};
 
 #[derive(Debug)]
 pub(crate) struct Seen(pub(crate) Collector);
+
+/// What is known about families of metrics: by targets, once there is a collector, and by those who push.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Told(Arc<OnceLock<Collector>>);
+
+impl Told {
+    pub(crate) fn by(&self, collector: &Collector) {
+        // There is one collector for the life of a plane.
+        self.0.get_or_init(|| collector.clone());
+    }
+
+    pub(crate) fn families(&self, receiver: &Receiver) -> Families {
+        let mut all = Families::clone(&receiver.families());
+        for target in self.0.get().map(Collector::snapshot).unwrap_or_default().targets {
+            all.extend(target.families.iter().map(|(name, about)| (name.clone(), about.clone())));
+        }
+        all
+    }
+}
 
 fn up(health: Health) -> Option<bool> {
     match health {

@@ -3,7 +3,7 @@
 use crate::{
     VERSION,
     loaded::Loaded,
-    observed::Seen,
+    observed::{Seen, Told},
     options::Options,
     own_series::{OwnSeries, ReloadMark},
 };
@@ -13,7 +13,7 @@ use arc_swap::ArcSwap;
 use budget::Authority;
 use collect::{
     CollectDeps, Collector, Health, SelfSource,
-    remote_write::{Receiver, ReceiverConfig},
+    remote_write::{Receiver, ReceiverConfig, Senders},
     tsdb_source,
 };
 use http::Method;
@@ -66,6 +66,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 #[derive(Debug)]
 struct Rooms {
     collector: Collector,
+    senders: Senders,
     rules: Arc<Rules>,
     alerting: Arc<Alerting>,
     budget: Arc<Authority>,
@@ -86,6 +87,7 @@ pub struct Vigie {
     web: Tasks,
     ruling: Tasks,
     telling: Tasks,
+    sending: Tasks,
     keeping: Tasks,
     store: Tsdb,
     state: State,
@@ -175,11 +177,19 @@ impl Vigie {
             clock_behind_ms,
         };
         let receiver = Receiver::new(Arc::clone(&append), Arc::new(NoExemplars), ReceiverConfig::default());
+        let sending = tasks.group();
+        let told = Told::default();
+        let senders = {
+            let (told, receiver) = (told.clone(), receiver.clone());
+            let families = move || told.families(&receiver);
+            Senders::start(Arc::new(store.tail()), sending.clone(), families, loaded.remote_write)
+        };
         let sources: Vec<Arc<dyn SelfSource>> = vec![
             Arc::new(service.registry().clone()),
             Arc::new(tsdb_source(store.clone())),
             Arc::new(own),
             Arc::new(receiver.clone()),
+            Arc::new(senders.clone()),
         ];
         let collector = Collector::start(
             CollectDeps {
@@ -196,10 +206,12 @@ impl Vigie {
             },
             loaded.collect,
         )?;
+        told.by(&collector);
         settle(&ruling, &collector, &rules, &clock);
 
         let rooms = Arc::new(Rooms {
             collector: collector.clone(),
+            senders,
             rules: Arc::clone(&rules),
             alerting: Arc::clone(&alerting),
             budget: Arc::clone(&budget),
@@ -256,7 +268,19 @@ impl Vigie {
         Server::start(&web_tasks, crate::NAME, listening, router, Duration::from_secs(10));
         ready.store(true, Ordering::Relaxed);
         tracing::info!(%address, files = loaded.files.len(), "Vigie is ready");
-        Ok(Vigie { address, rooms, options, web: web_tasks, ruling, telling, keeping, store, state, ready })
+        Ok(Vigie {
+            address,
+            rooms,
+            options,
+            web: web_tasks,
+            ruling,
+            telling,
+            sending,
+            keeping,
+            store,
+            state,
+            ready,
+        })
     }
 
     pub fn base(&self) -> String {
@@ -271,7 +295,8 @@ impl Vigie {
         self.rooms.reload(&self.options).await
     }
 
-    /// Stops in order: the web takes no new work, collection, rules and money, messages, then the stores.
+    /// Stops in order: the web takes no new work, collection, rules and money, messages, remote write, then the
+    /// stores.
     pub async fn stop(&self) {
         self.ready.store(false, Ordering::Relaxed);
         let say = |ended: bool, what: &str| {
@@ -283,6 +308,7 @@ impl Vigie {
         say(self.rooms.collector.stop(PATIENCE).await, "collection");
         say(self.ruling.stop(PATIENCE).await, "rules");
         say(self.telling.stop(PATIENCE).await, "messages");
+        say(self.sending.stop(PATIENCE).await, "remote write");
         say(self.keeping.stop(PATIENCE).await, "maintenance");
         let (store, state) = (self.store.clone(), self.state.clone());
         let closed = tokio::task::spawn_blocking(move || {
@@ -321,6 +347,7 @@ impl Rooms {
         self.alerting.reload(loaded.routing);
         self.budget.reload(loaded.budgets);
         self.collector.reload(loaded.collect);
+        self.senders.reload(loaded.remote_write);
         self.dashboards.store(Arc::new(loaded.dashboards));
         if let Some(poke) = &*locked(&self.grafana) {
             poke.poke();

@@ -19,7 +19,7 @@ use crate::{
     },
     self_::SelfSource,
 };
-use bytes::Bytes;
+use bytes::BytesMut;
 use model::{Append, Batch, ExemplarSink, Labels, SeriesRef, labels::METRIC_NAME};
 use run::Run;
 use std::{
@@ -30,7 +30,7 @@ use std::{
     },
     time::Duration,
 };
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// How much is taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +39,8 @@ pub struct ReceiverConfig {
     pub compressed_bytes: usize,
     /// Bytes of a body when it is decompressed.
     pub body_bytes: usize,
+    /// Bytes of bodies that are on their way in at one time.
+    pub inbox_bytes: usize,
     /// Bytes of decompressed bodies that are worked on at one time.
     pub working_bytes: usize,
     /// Requests that may wait for their turn.
@@ -52,6 +54,7 @@ impl Default for ReceiverConfig {
         ReceiverConfig {
             compressed_bytes: 16 << 20,
             body_bytes: 32 << 20,
+            inbox_bytes: 64 << 20,
             working_bytes: 64 << 20,
             waiting: 256,
             known_bytes: 256 << 20,
@@ -131,6 +134,51 @@ pub struct Receiver {
     /// In KiB.
     room: Arc<Semaphore>,
     turn: Arc<Semaphore>,
+    /// In KiB.
+    inbox: Arc<Semaphore>,
+}
+
+/// A body that comes in. Together they take no more than there is room for.
+#[derive(Debug)]
+pub struct Inbox {
+    bytes: BytesMut,
+    most: usize,
+    room: Arc<Semaphore>,
+    held: Vec<OwnedSemaphorePermit>,
+    /// How many bytes there is room for.
+    granted: usize,
+}
+
+/// Room is granted in pieces of this many KiB.
+const GRANT: u32 = 64;
+
+impl Inbox {
+    /// Adds what came next.
+    ///
+    /// # Errors
+    /// When it is too much for one body, or when all together take too much now.
+    pub fn add(&mut self, more: &[u8]) -> Result<(), Refusal> {
+        let len = self.bytes.len() + more.len();
+        if len > self.most {
+            return Err(Refusal::TooLarge(format!(
+                "the body is longer than the {} bytes that are taken: send fewer samples at a time",
+                self.most
+            )));
+        }
+        while len > self.granted {
+            match Arc::clone(&self.room).try_acquire_many_owned(GRANT) {
+                Ok(permit) => self.held.push(permit),
+                Err(_) => return Err(busy()),
+            }
+            self.granted += (GRANT as usize) << 10;
+        }
+        self.bytes.extend_from_slice(more);
+        Ok(())
+    }
+}
+
+fn busy() -> Refusal {
+    Refusal::Busy { message: "too many write requests are under way".to_owned(), after: SOON }
 }
 
 /// What one request is worked on with.
@@ -181,6 +229,10 @@ impl Receiver {
         Receiver {
             durable: Arc::new(Durable::new(Arc::clone(&append))),
             room: Arc::new(Semaphore::new(kib)),
+            inbox: Arc::new(Semaphore::new(
+                (config.inbox_bytes.max(config.compressed_bytes) >> 10)
+                    .clamp(GRANT as usize, Semaphore::MAX_PERMITS),
+            )),
             turn: Arc::new(Semaphore::new(config.waiting.clamp(1, Semaphore::MAX_PERMITS))),
             inner: Arc::new(Inner {
                 append,
@@ -194,9 +246,15 @@ impl Receiver {
         }
     }
 
-    /// The most bytes of a body as it is sent.
-    pub fn compressed_bytes(&self) -> usize {
-        self.inner.config.compressed_bytes
+    /// Where a body is put together.
+    pub fn inbox(&self) -> Inbox {
+        Inbox {
+            bytes: BytesMut::new(),
+            most: self.inner.config.compressed_bytes,
+            room: Arc::clone(&self.inbox),
+            held: Vec::new(),
+            granted: 0,
+        }
     }
 
     /// What senders said about families of metrics.
@@ -205,8 +263,8 @@ impl Receiver {
     }
 
     /// Takes a request. Returns when what it took is on disk.
-    pub async fn write(&self, protocol: Protocol, compressed: Bytes) -> Outcome {
-        let outcome = self.write_uncounted(protocol, compressed).await;
+    pub async fn write(&self, protocol: Protocol, body: Inbox) -> Outcome {
+        let outcome = self.write_uncounted(protocol, body).await;
         let c = &self.inner.counters;
         let add = |counter: &AtomicU64, n: u64| counter.fetch_add(n, Ordering::Relaxed);
         add(&c.requests, 1);
@@ -217,22 +275,20 @@ impl Receiver {
         outcome
     }
 
-    async fn write_uncounted(&self, protocol: Protocol, compressed: Bytes) -> Outcome {
-        let len = match self.inner.body_len(&compressed) {
+    async fn write_uncounted(&self, protocol: Protocol, compressed: Inbox) -> Outcome {
+        let len = match self.inner.body_len(&compressed.bytes) {
             Ok(len) => len,
             Err(refusal) => return Outcome::nothing(refusal),
         };
-        let busy = || {
-            let message = "too many write requests are under way".to_owned();
-            Outcome::nothing(Refusal::Busy { message, after: SOON })
-        };
-        let Ok(_turn) = self.turn.try_acquire() else { return busy() };
+        let Ok(_turn) = self.turn.try_acquire() else { return Outcome::nothing(busy()) };
         let kib = u32::try_from((len >> 10) + 1).unwrap_or(u32::MAX);
-        let Ok(room) = Arc::clone(&self.room).acquire_many_owned(kib).await else { return busy() };
+        let Ok(room) = Arc::clone(&self.room).acquire_many_owned(kib).await else {
+            return Outcome::nothing(busy());
+        };
         let inner = Arc::clone(&self.inner);
         let work = move || {
-            let taken = inner.take(protocol, &compressed, len);
-            drop(room);
+            let taken = inner.take(protocol, &compressed.bytes, len);
+            drop((room, compressed));
             taken
         };
         let taken = if len < SMALL {

@@ -134,7 +134,7 @@ const MAX_COLUMNS: usize = 1024;
 /// A label set that is longer is none that the store takes.
 const MAX_LABELS: usize = 64 << 10;
 /// Label text that the references of one request may add up to: they can multiply a text without end.
-pub(super) const MAX_KEYS: usize = 256 << 20;
+pub(super) const MAX_KEYS: usize = 64 << 20;
 
 /// A request taken apart. Its memory serves for the next one.
 #[derive(Debug, Default)]

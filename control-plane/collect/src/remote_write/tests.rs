@@ -2,7 +2,6 @@
 
 use super::{wire::put_varint, *};
 use crate::testing::Store;
-use bytes::Bytes;
 use model::{
     Append, AppendError, Appended, Batch, Exemplar, ExemplarReject, ExemplarSink, Labels, NoExemplars,
     SeriesRef,
@@ -58,12 +57,18 @@ fn receiver(append: Arc<dyn Append>) -> Receiver {
     Receiver::new(append, Arc::new(NoExemplars), ReceiverConfig::default())
 }
 
-fn packed(body: &[u8]) -> Bytes {
-    snap::raw::Encoder::new().compress_vec(body).expect("compresses").into()
+fn packed(body: &[u8]) -> Vec<u8> {
+    snap::raw::Encoder::new().compress_vec(body).expect("compresses")
+}
+
+fn inbox(receiver: &Receiver, bytes: &[u8]) -> Inbox {
+    let mut inbox = receiver.inbox();
+    inbox.add(bytes).expect("room");
+    inbox
 }
 
 async fn write(receiver: &Receiver, protocol: Protocol, body: &Message) -> Outcome {
-    receiver.write(protocol, packed(&body.0)).await
+    receiver.write(protocol, inbox(receiver, &packed(&body.0))).await
 }
 
 fn samples(n: u64) -> Outcome {
@@ -270,6 +275,23 @@ async fn exemplars_and_families_are_passed_on() {
     );
 }
 
+#[test]
+fn bodies_on_their_way_take_no_more_than_there_is_room_for() {
+    let store = Store::new();
+    let config =
+        ReceiverConfig { compressed_bytes: 100 << 10, inbox_bytes: 200 << 10, ..ReceiverConfig::default() };
+    let receiver = Receiver::new(store.append(), Arc::new(NoExemplars), config);
+    let piece = [0; 50 << 10];
+    let mut inboxes: Vec<Inbox> = (0..3).map(|_| receiver.inbox()).collect();
+    for inbox in &mut inboxes {
+        inbox.add(&piece).expect("room");
+    }
+    assert!(matches!(inboxes[0].add(&piece), Err(Refusal::Busy { .. })), "all together");
+    assert!(matches!(inboxes[1].add(&[piece, piece].concat()), Err(Refusal::TooLarge(_))), "one alone");
+    inboxes.pop();
+    inboxes[0].add(&piece).expect("there is room again");
+}
+
 #[tokio::test]
 async fn references_cannot_multiply_a_text_without_end() {
     let store = Store::new();
@@ -278,12 +300,12 @@ async fn references_cannot_multiply_a_text_without_end() {
     let mut body =
         Message::default().bytes(4, b"").bytes(4, b"__name__").bytes(4, "x".repeat(60_000).as_bytes());
     let series = Message::default().bytes(1, &[1, 2]).sample(1000, 1.0);
-    for _ in 0..10_000 {
+    for _ in 0..1500 {
         body = body.bytes(5, &series.0);
     }
     let outcome = write(&receiver, Protocol::V2, &body).await;
     assert!(invalid(&outcome).contains("the labels of all series together"), "{outcome:?}");
-    assert!(outcome.written.samples > 4000, "{outcome:?}");
+    assert!(outcome.written.samples > 1000, "{outcome:?}");
 }
 
 /// A request of both protocols with something of everything.
@@ -350,7 +372,7 @@ proptest! {
                 prop_assert!(!matches!(outcome.refusal, Some(Refusal::Failed(_))), "{outcome:?}");
             }
             // And as no snappy at all.
-            runtime.block_on(receiver.write(protocol, noise.clone().into()));
+            runtime.block_on(receiver.write(protocol, inbox(&receiver, &noise)));
         }
     }
 }

@@ -203,7 +203,7 @@ fn read_global(r: Option<MapReader<'_>>) -> Global {
 }
 
 /// A duration above zero.
-fn positive(r: &mut MapReader<'_>, name: &'static str) -> Option<Duration> {
+pub(crate) fn positive(r: &mut MapReader<'_>, name: &'static str) -> Option<Duration> {
     r.duration(name, |text| match duration::parse(text) {
         Ok(d) if d.is_zero() => Err("it must be longer than 0".to_owned()),
         other => other.map_err(|e| e.to_string()),
@@ -387,7 +387,7 @@ fn read_job(mut r: MapReader<'_>, global: &Global, dir: &Path) -> Option<Job> {
     sound.then_some(job)
 }
 
-fn read_rules(r: &mut MapReader<'_>, name: &'static str) -> Vec<Relabel> {
+pub(crate) fn read_rules(r: &mut MapReader<'_>, name: &'static str) -> Vec<Relabel> {
     let mut rules = Vec::new();
     for node in r.list(name) {
         if node.is_null() {

@@ -4,7 +4,7 @@
 //! up to the next whole frame and reported; where none follows in the last segment, writing had broken off
 //! there: the tail is cut away.
 
-use super::{HEADER, Header, LOG_MAGIC, VERSION, checkpoint_path, read_header, segment_path};
+use super::{HEADER, Header, LOG_MAGIC, VERSION, checkpoint_path, read_header, segment_path, tail::Keeps};
 use crate::{
     disk::{Disk, Source},
     record::{self, FRAME, MARKER, MAX_RECORD, Record},
@@ -82,10 +82,12 @@ fn survey(disk: &dyn Disk, dir: &Path) -> Result<(Vec<u64>, Option<u64>), OpenEr
     for name in names.iter().filter(|n| n.ends_with(".tmp")) {
         gone(&dir.join(name))?;
     }
-    for number in checkpoints.iter().filter(|n| Some(**n) < newest) {
+    // Those who follow the log may still need what the checkpoint replaced.
+    let needed = Keeps::read(disk, dir).needed(&checkpoints);
+    for number in checkpoints.iter().filter(|n| Some(**n) < newest && **n < needed) {
         gone(&checkpoint_path(dir, *number))?;
     }
-    for number in segments.iter().filter(|n| Some(**n) <= newest) {
+    for number in segments.iter().filter(|n| Some(**n) <= newest && **n <= needed) {
         gone(&segment_path(dir, *number))?;
     }
     segments.retain(|n| newest.is_none_or(|c| *n > c));
@@ -93,10 +95,10 @@ fn survey(disk: &dyn Disk, dir: &Path) -> Result<(Vec<u64>, Option<u64>), OpenEr
 }
 
 /// A file read frame by frame through a window.
-struct Frames<'a> {
+pub(super) struct Frames<'a> {
     path: &'a Path,
     source: Arc<dyn Source>,
-    len: u64,
+    pub(super) len: u64,
     window: Vec<u8>,
     /// Where in the file the window begins.
     at: u64,
@@ -105,7 +107,7 @@ struct Frames<'a> {
 const WINDOW: usize = 1 << 20;
 
 impl<'a> Frames<'a> {
-    fn open(disk: &dyn Disk, path: &'a Path) -> Result<Self, OpenError> {
+    pub(super) fn open(disk: &dyn Disk, path: &'a Path) -> Result<Self, OpenError> {
         let source = disk.open(path).map_err(|e| OpenError::io(path, e))?;
         let len = source.len().map_err(|e| OpenError::io(path, e))?;
         Ok(Frames { path, source, len, window: Vec::new(), at: 0 })
@@ -127,7 +129,7 @@ impl<'a> Frames<'a> {
     }
 
     /// The payload of the frame at `offset`, if a whole one is there.
-    fn frame(&mut self, offset: u64) -> Result<Option<&[u8]>, OpenError> {
+    pub(super) fn frame(&mut self, offset: u64) -> Result<Option<&[u8]>, OpenError> {
         let Some(head) = self.bytes(offset, FRAME)? else { return Ok(None) };
         let word = |i: usize| u32::from_le_bytes([head[i], head[i + 1], head[i + 2], head[i + 3]]);
         let (len, crc) = (word(4), word(8));
@@ -139,7 +141,7 @@ impl<'a> Frames<'a> {
     }
 
     /// Where the next whole frame begins behind `from`.
-    fn next_frame(&mut self, from: u64) -> Result<Option<u64>, OpenError> {
+    pub(super) fn next_frame(&mut self, from: u64) -> Result<Option<u64>, OpenError> {
         let mut at = from + 1;
         while at + FRAME as u64 <= self.len {
             let n = usize::try_from(self.len - at).unwrap_or(usize::MAX).min(WINDOW);

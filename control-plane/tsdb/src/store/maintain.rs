@@ -13,7 +13,7 @@ use super::{Inner, Tsdb, add, config::millis, lock, read};
 use crate::{
     block::{Block, BlockError, Writer},
     head,
-    log::{checkpoint_path, segment_path},
+    log::{LogTail, checkpoint_path, segment_path},
     store::OpenError,
 };
 use model::{AppendError, Cancel, SampleColumns, SelectError, Timestamp};
@@ -54,12 +54,24 @@ pub enum MaintainError {
 const MAX_BLOCKS: usize = 64;
 
 impl Tsdb {
+    /// The log, for those who follow what is appended.
+    pub fn tail(&self) -> impl model::Tail + use<> {
+        let inner = Arc::downgrade(&self.0);
+        let labels = move |id| {
+            let inner = inner.upgrade()?;
+            let head = inner.head();
+            head.labels(id)
+        };
+        LogTail::new(Arc::clone(&self.0.log), labels)
+    }
+
     /// Syncs the log, turns what is old enough into blocks, checkpoints the log, deletes what is past its
     /// retention. To be called every few seconds; most calls have nothing to do. Blocks for as long as it takes;
     /// readers and writers go on meanwhile.
     pub fn maintain(&self, now: Timestamp) -> Result<Maintained, MaintainError> {
         let inner = &*self.0;
         let _alone = lock(&inner.maintaining);
+        inner.now.store(now, Ordering::Relaxed);
         inner.head_mut().max_valid = now.saturating_add(millis(inner.config.max_ahead));
         inner.log.sync().map_err(MaintainError::Log)?;
         inner.resume_deletion()?;
@@ -246,12 +258,13 @@ impl Inner {
     }
 
     fn remove_replaced(&self, ended: u64) -> io::Result<()> {
+        let needed = self.log.needed(ended, self.now.load(Ordering::Relaxed))?;
         for name in self.disk.list(&self.log_dir)? {
             let number = |suffix: &str| name.strip_suffix(suffix).and_then(|n| n.parse::<u64>().ok());
-            if let Some(n) = number(".log").filter(|n| *n <= ended) {
+            if let Some(n) = number(".log").filter(|n| *n <= ended && *n <= needed) {
                 self.disk.remove(&segment_path(&self.log_dir, n))?;
             }
-            if let Some(n) = number(".checkpoint").filter(|n| *n < ended) {
+            if let Some(n) = number(".checkpoint").filter(|n| *n < ended && *n < needed) {
                 self.disk.remove(&checkpoint_path(&self.log_dir, n))?;
             }
         }

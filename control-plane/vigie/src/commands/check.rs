@@ -13,6 +13,7 @@ pub(super) fn check(settings: &Settings, args: ConfigArgs) -> Answer {
                 "files": loaded.files.len(),
                 "probes": loaded.collect.probe_count(),
                 "targets": loaded.collect.target_count(),
+                "remote_writes": loaded.remote_write.len(),
                 "rules": loaded.rule_count(),
                 "receivers": loaded.routing.receivers.len(),
                 "budgets": loaded.budgets.budgets.len(),

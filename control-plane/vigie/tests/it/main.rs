@@ -1,8 +1,8 @@
 //! Vigie as people run it: real binaries in processes of their own, and the rules that the house itself keeps.
 //!
 //! The services' binaries are looked for beside `vigie`'s own: `cargo build --workspace --bins` makes them. Real
-//! parts come from the environment, which `ops/test` sets: `MAILDEV`, `ROTEL_AGENT`. What is missing is said
-//! aloud and skipped, and fails where `PARTS_REQUIRED=1`.
+//! parts come from the environment, which `ops/test` sets: `MAILDEV`, `ROTEL_AGENT`, `PROMETHEUS`,
+//! `VICTORIA_METRICS`. What is missing is said aloud and skipped, and fails where `PARTS_REQUIRED=1`.
 
 #![expect(clippy::disallowed_methods, clippy::print_stdout, reason = "tests ask for their parts, and tell")]
 
@@ -13,6 +13,7 @@ mod life;
 mod platform;
 mod process;
 mod receiver;
+mod remote_write;
 mod routes;
 mod shipped;
 

@@ -5,8 +5,9 @@ use axum::{
     extract::Request,
     response::{IntoResponse, Response},
 };
-use collect::remote_write::{Outcome, Protocol, Receiver, Refusal, negotiate};
+use collect::remote_write::{Outcome, Protocol, Receiver, Refusal, Written, negotiate};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use http_body_util::BodyExt;
 use kit::http::ApiError;
 use std::time::Duration;
 
@@ -37,28 +38,22 @@ async fn write(receiver: &Receiver, request: Request) -> Response {
             return error.into_response();
         }
     };
-    // Larger than what a form or JSON may be, so it is not read by the usual means.
-    let limit = receiver.compressed_bytes();
-    let body = match axum::body::to_bytes(request.into_body(), limit).await {
-        Ok(body) => body,
-        Err(e) if is_length_limit(&e) => {
-            return too_large(format!("the body is longer than the {limit} bytes that are taken"))
-                .into_response();
+    let mut inbox = receiver.inbox();
+    let mut body = request.into_body();
+    while let Some(frame) = body.frame().await {
+        let added = match frame.map(|frame| frame.into_data()) {
+            Ok(Ok(data)) => inbox.add(&data),
+            // Trailers say nothing here.
+            Ok(Err(_)) => Ok(()),
+            Err(e) => {
+                return ApiError::bad_request(format!("the body could not be read: {e}")).into_response();
+            }
+        };
+        if let Err(refusal) = added {
+            return answer(protocol, &Outcome { written: Written::default(), refusal: Some(refusal) });
         }
-        Err(e) => return ApiError::bad_request(format!("the body could not be read: {e}")).into_response(),
-    };
-    answer(protocol, &receiver.write(protocol, body).await)
-}
-
-fn is_length_limit(e: &axum::Error) -> bool {
-    let mut cause: Option<&dyn std::error::Error> = Some(e);
-    while let Some(e) = cause {
-        if e.is::<http_body_util::LengthLimitError>() {
-            return true;
-        }
-        cause = e.source();
     }
-    false
+    answer(protocol, &receiver.write(protocol, inbox).await)
 }
 
 fn too_large(message: String) -> ApiError {
