@@ -29,6 +29,7 @@ pub use probe::{
     heartbeat::{Beat, BeatError},
 };
 pub use scrape::{
+    config::parse_bytes,
     exposition::MetricType,
     ingest::{Families, Metadata},
 };

@@ -200,10 +200,6 @@ impl OpenChunk {
         self.max
     }
 
-    pub(crate) fn count(&self) -> u16 {
-        self.count
-    }
-
     /// Whether the sample can go into this chunk; else it is to be sealed and another begun.
     pub(crate) fn fits(&self, start: Option<Timestamp>, value: &Value) -> bool {
         let starts = self.flags & STARTS != 0;

@@ -24,6 +24,12 @@ pub struct Options {
     pub insecure: bool,
     pub service_token: Option<Secret>,
     pub retention: Duration,
+    /// Bytes of blocks that are kept; `None`: only time counts.
+    pub retention_bytes: Option<u64>,
+    /// Active series that are taken, of all targets together.
+    pub series_limit: usize,
+    /// How far behind the newest sample a late one may be.
+    pub out_of_order_window: Duration,
     pub probe_interval: Duration,
     pub probe_timeout: Duration,
     pub grafana_url: Option<String>,
@@ -34,6 +40,33 @@ pub struct Options {
     pub routing: alerting::Overrides,
     /// For `${NAME}` in `probes/`.
     pub settings: Settings,
+}
+
+/// A size such as 10GB; unset or 0: none.
+fn size(settings: &Settings, name: &str, problems: &mut Problems) -> Option<u64> {
+    let text = settings.get(name)?;
+    match collect::parse_bytes(text) {
+        Ok(0) => None,
+        Ok(bytes) => Some(bytes),
+        Err(why) => {
+            problems.push(setting_problem(name, why));
+            None
+        }
+    }
+}
+
+/// A duration such as 30m; unset: zero.
+fn window(settings: &Settings, name: &str, problems: &mut Problems) -> Duration {
+    let parse = |text: &str| model::duration::parse(text).map_err(|e| e.to_string());
+    settings
+        .get(name)
+        .map(parse)
+        .transpose()
+        .unwrap_or_else(|why| {
+            problems.push(setting_problem(name, why));
+            None
+        })
+        .unwrap_or_default()
 }
 
 impl Options {
@@ -54,6 +87,9 @@ impl Options {
         };
         let probe_interval = ms("HEALTH_CHECK_INTERVAL", 30_000, &mut problems);
         let probe_timeout = ms("HEALTH_CHECK_TIMEOUT", 5_000, &mut problems);
+        let retention_bytes = size(settings, "VIGIE_RETENTION_SIZE", &mut problems);
+        let series_limit = settings.parsed("VIGIE_SERIES_LIMIT", 3_000_000usize, &mut problems);
+        let out_of_order_window = window(settings, "VIGIE_OUT_OF_ORDER_WINDOW", &mut problems);
         let second = settings.parsed("PROMETHEUS_PORT", 0u16, &mut problems);
         let slack_api_url =
             settings.get("SLACK_API_URL_FILE").and_then(|path| match std::fs::read_to_string(path) {
@@ -76,6 +112,9 @@ impl Options {
             insecure: false,
             service_token: settings.secret("SERVICE_AUTH_TOKEN", &mut problems),
             retention: Duration::from_hours(90 * 24),
+            retention_bytes,
+            series_limit,
+            out_of_order_window,
             probe_interval,
             probe_timeout,
             grafana_url: settings.get("GRAFANA_URL").map(str::to_owned),

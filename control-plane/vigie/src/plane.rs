@@ -47,11 +47,11 @@ use web::{
 const QUERIES: usize = 20;
 const QUERY_TIMEOUT: Duration = Duration::from_secs(120);
 
+/// How long the store may take for what it is told to do.
+const STORE_WORK: Duration = Duration::from_mins(30);
+
 /// Scrapes under way at the same time.
 const COLLECTING: usize = 1000;
-
-/// Active series that are taken: some 9 GB of memory. A target that explodes must not take the machine.
-const MOST_SERIES: usize = 3_000_000;
 
 /// How far ahead of the wall a clock mark may be before it is taken for a mistake.
 const MARK_MARGIN_MS: i64 = 10 * 60_000;
@@ -159,6 +159,9 @@ impl Vigie {
             route_timeouts: vec![
                 ("/api/v1/query", QUERY_TIMEOUT + Duration::from_secs(5)),
                 ("/api/v1/query_range", QUERY_TIMEOUT + Duration::from_secs(5)),
+                ("/api/v1/admin/tsdb/delete_series", STORE_WORK),
+                ("/api/v1/admin/tsdb/snapshot", STORE_WORK),
+                ("/api/vigie/v1/tsdb/flush", STORE_WORK),
             ],
             ..Limits::default()
         };
@@ -242,6 +245,7 @@ impl Vigie {
         let plane = Plane {
             engine,
             select,
+            tsdb: Some(store.clone()),
             rules,
             alerting,
             budget,
@@ -405,12 +409,19 @@ fn access(options: &Options, address: SocketAddr) -> anyhow::Result<Access> {
 /// Opens both stores, on a thread that may block.
 async fn open_stores(options: &Options, clock: &Clock) -> anyhow::Result<(State, Tsdb, i64)> {
     let (dir, retention, clock) = (options.data_dir.clone(), options.retention, clock.clone());
+    let (max_series, max_block_bytes) = (Some(options.series_limit), options.retention_bytes);
+    let late_window = options.out_of_order_window;
     let span = tracing::Span::current();
     tokio::task::spawn_blocking(move || {
         let _named = span.entered();
         let begun = clock.elapsed();
-        let config =
-            TsdbConfig { retention, max_series: Some(MOST_SERIES), ..TsdbConfig::new(dir.join("series")) };
+        let config = TsdbConfig {
+            max_series,
+            retention,
+            late_window,
+            max_block_bytes,
+            ..TsdbConfig::new(dir.join("series"))
+        };
         // The series come first: their directory tells whether another process is here.
         let (store, report) = Tsdb::open(config, Arc::new(StdDisk))?;
         let state = State::open(&dir.join("state"))?;

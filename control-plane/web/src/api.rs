@@ -1,5 +1,6 @@
 //! The Prometheus HTTP API, with Prometheus's own JSON and error shapes.
 
+mod admin;
 mod json;
 mod query;
 mod series;
@@ -52,4 +53,5 @@ pub(crate) fn add(routes: &mut Routes, plane: &Plane) {
     series::add(routes, plane, viewer);
     status::add(routes, plane, viewer);
     write::add(routes, plane);
+    admin::add(routes, plane, viewer);
 }

@@ -114,6 +114,8 @@ impl std::fmt::Debug for Reload {
 pub struct Plane {
     pub engine: Arc<Engine>,
     pub select: Arc<dyn Select>,
+    /// The store, where the series are in one of our own.
+    pub tsdb: Option<tsdb::Tsdb>,
     pub rules: Arc<Rules>,
     pub alerting: Arc<alerting::Alerting>,
     pub budget: Arc<Authority>,

@@ -67,6 +67,17 @@ pub const NAMES: &[(&str, &str, &str)] = &[
     ("HEALTH_CHECK_TIMEOUT", "5000", "milliseconds that a probe waits"),
     ("VIGIE_TOKENS_FILE", "", "YAML file of bearer tokens and roles; needed beyond loopback"),
     ("VIGIE_CONFIG_DIR", ".", "in penpal: where alerts/, probes/ and dashboards/ are"),
+    (
+        "VIGIE_RETENTION_SIZE",
+        "",
+        "bytes of finished blocks that are kept, such as 50GB; unset: only time counts",
+    ),
+    ("VIGIE_SERIES_LIMIT", "3000000", "active series that are taken; new ones beyond are refused"),
+    (
+        "VIGIE_OUT_OF_ORDER_WINDOW",
+        "",
+        "how far behind the newest sample a late one may be, such as 30m; unset: late samples are refused",
+    ),
     ("VIGIE_EXTERNAL_URL", "the listening address", "how people reach Vigie, for links in messages"),
     ("FROM_EMAIL", "", "sender address of learners' mail"),
     ("FROM_NAME", "", "sender name of learners' mail"),

@@ -8,6 +8,7 @@ use std::{io::Write, process::ExitCode, time::Duration};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    kit::boot::small_pages();
     let settings = match PROGRAM.arguments(VERSION, Settings::from_env()) {
         Ok(settings) => settings,
         Err(code) => return code,

@@ -256,7 +256,7 @@ fn read_limits(r: &mut MapReader<'_>, from: Limits) -> Limits {
 }
 
 /// A size with its unit, all of them powers of 1024: `10MB` and `10MiB` are the same.
-fn parse_bytes(text: &str) -> Result<u64, String> {
+pub fn parse_bytes(text: &str) -> Result<u64, String> {
     if text == "0" {
         return Ok(0);
     }

@@ -6,7 +6,7 @@ use crate::{
     postings::{Index, Visit},
     record::{get_change, put_change},
 };
-use model::{Label, Labels, Matcher, SelectError, labels::METRIC_NAME};
+use model::{Label, Labels, Matcher, SelectError};
 use std::{
     collections::{BTreeMap, HashMap},
     io,
@@ -323,16 +323,6 @@ impl BlockIndex {
         let mut out = Vec::new();
         self.each_value(name, &mut |v, _| {
             out.push(v.to_owned());
-            Ok(())
-        })?;
-        Ok(out)
-    }
-
-    /// Each metric name with the number of its series.
-    pub(crate) fn metrics(&self) -> Result<Vec<(String, usize)>, SelectError> {
-        let mut out = Vec::new();
-        self.each_value(METRIC_NAME, &mut |v, ids| {
-            out.push((v.to_owned(), ids.len()));
             Ok(())
         })?;
         Ok(out)

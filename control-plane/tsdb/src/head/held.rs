@@ -41,10 +41,6 @@ impl Own {
         self.ranges().map(|(min, _)| min).min()
     }
 
-    pub(super) fn max(&self) -> Option<Timestamp> {
-        self.ranges().map(|(_, max)| max).max()
-    }
-
     /// Forgets what ends before `time`, but for late samples, which the next block takes.
     pub(super) fn drop_before(&mut self, time: Timestamp) {
         self.past.retain(|(m, _)| m.range().1 >= time);

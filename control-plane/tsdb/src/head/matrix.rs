@@ -73,10 +73,6 @@ impl Matrix {
         })
     }
 
-    pub(crate) fn bytes_in_memory(&self) -> usize {
-        self.data.len() + self.ends.len() * 4 + self.times.len() * 8
-    }
-
     /// Its bytes in a checkpoint.
     pub(crate) fn put(&self, out: &mut Vec<u8>) {
         put_uvarint(out, self.times.len() as u64);

@@ -70,6 +70,7 @@ async fn declared(folder: &Path) -> Vec<RouteInfo> {
     let plane = Plane {
         engine,
         select,
+        tsdb: None,
         write: Receiver::new(append, Arc::new(NoExemplars), ReceiverConfig::default()),
         rules: Rules::start(deps, &[], &tasks).await.expect("rules"),
         alerting,

@@ -6,6 +6,7 @@
 #![expect(clippy::print_stdout, reason = "a suite says what it counted or skipped")]
 
 mod access;
+mod admin;
 mod budgets;
 mod console;
 mod load;

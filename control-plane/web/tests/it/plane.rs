@@ -97,6 +97,7 @@ pub(crate) struct Setup {
     pub(crate) storm: usize,
     /// In place of the store in memory, for queries.
     pub(crate) select: Option<Arc<dyn Select>>,
+    pub(crate) tsdb: Option<tsdb::Tsdb>,
     /// In place of the store in memory, for what is written.
     pub(crate) append: Option<Arc<dyn model::Append>>,
     /// With tokens access is closed.
@@ -116,6 +117,7 @@ impl Default for Setup {
             seen: Seen::default(),
             storm: 0,
             select: None,
+            tsdb: None,
             append: None,
             tokens: false,
             listen: "127.0.0.1:3005",
@@ -223,6 +225,7 @@ impl Setup {
         let plane = Plane {
             engine,
             select,
+            tsdb: self.tsdb,
             rules,
             alerting,
             budget,
