@@ -30,6 +30,7 @@ mod row;
 mod select;
 mod store;
 
+use chunk::check_histogram;
 pub use disk::{Disk, StdDisk};
 pub use store::{
     Cardinality, Count, Damage, Deletion, Importer, MaintainError, Maintained, OpenError, OpenReport, Stats,

@@ -29,7 +29,7 @@ fn snapshot(n: u64, range: (i64, i64)) -> Snapshot {
 }
 
 fn written(disk: &FakeDisk, range: (i64, i64)) -> Block {
-    let mut writer = Writer::create(disk, &dir(), range, 0).unwrap();
+    let mut writer = Writer::create(&(Arc::new(disk.clone()) as Arc<dyn Disk>), &dir(), range, 0).unwrap();
     let mut samples = SampleColumns::default();
     for (_, labels, held) in snapshot(50, range).iter() {
         read(held, (range.0, range.1 - 1), &Cancel::default(), &mut samples).unwrap();

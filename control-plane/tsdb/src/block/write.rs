@@ -11,14 +11,15 @@ use model::{Labels, SampleColumns, Timestamp, Value};
 use std::{
     io,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 /// Samples in one chunk of a block.
 const CHUNK: usize = 240;
 
 /// A block that is being written. Series come in the order of their labels.
-pub(crate) struct Writer<'a> {
-    disk: &'a dyn Disk,
+pub(crate) struct Writer {
+    disk: Arc<dyn Disk>,
     path: PathBuf,
     tmp: PathBuf,
     file: Option<Box<dyn Appender>>,
@@ -30,7 +31,7 @@ pub(crate) struct Writer<'a> {
     samples: u64,
 }
 
-impl std::fmt::Debug for Writer<'_> {
+impl std::fmt::Debug for Writer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Writer").field("path", &self.path).finish_non_exhaustive()
     }
@@ -39,19 +40,20 @@ impl std::fmt::Debug for Writer<'_> {
 /// Bytes that gather before they are written.
 const BUFFER: usize = 1 << 20;
 
-impl<'a> Writer<'a> {
+impl Writer {
     /// Begins the block of a range. `number` tells blocks of one range apart.
     pub(crate) fn create(
-        disk: &'a dyn Disk,
+        disk: &Arc<dyn Disk>,
         dir: &Path,
         range: (Timestamp, Timestamp),
         number: u64,
-    ) -> io::Result<Writer<'a>> {
+    ) -> io::Result<Writer> {
         let path = dir.join(file_name(range.0, range.1, number));
         let tmp = path.with_extension("tmp");
         let file = Some(disk.create(&tmp)?);
         let buffer = header(BLOCK_MAGIC);
         let at = buffer.len() as u64;
+        let disk = Arc::clone(disk);
         Ok(Writer { disk, path, tmp, file, range, buffer, index: IndexBuilder::default(), at, samples: 0 })
     }
 
@@ -120,13 +122,13 @@ impl<'a> Writer<'a> {
         if let Some(mut file) = self.file.take() {
             file.sync()?;
         }
-        publish(self.disk, &self.tmp, &self.path)?;
+        publish(&*self.disk, &self.tmp, &self.path)?;
         self.tmp = PathBuf::new();
         Ok(self.path.clone())
     }
 }
 
-impl Drop for Writer<'_> {
+impl Drop for Writer {
     fn drop(&mut self) {
         if !self.tmp.as_os_str().is_empty() {
             // It may be what fills the device; the error that counts is the first.

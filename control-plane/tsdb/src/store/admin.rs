@@ -10,7 +10,7 @@ use crate::{
     log::publish,
 };
 use model::{Labels, MatchOp, Matcher, SampleColumns, Timestamp, labels::METRIC_NAME};
-use std::{fmt, io, path::PathBuf, sync::Arc};
+use std::{io, path::PathBuf, sync::Arc};
 
 /// What is to be deleted: the samples of a range, of series that satisfy all matchers of one of the sets.
 #[derive(Debug, Clone)]
@@ -133,11 +133,18 @@ impl Tsdb {
     }
 
     /// Begins to take the samples of a window in, whole: as a block of its own, beside what is there.
-    pub fn import(&self, start: Timestamp, end: Timestamp) -> Result<Importer<'_>, MaintainError> {
+    pub fn import(&self, start: Timestamp, end: Timestamp) -> Result<Importer, MaintainError> {
         let inner = &*self.0;
         let number = inner.free_number((start, end));
-        let writer = Writer::create(&*inner.disk, &inner.block_dir, (start, end), number);
-        Ok(Importer { inner, writer: writer.map_err(MaintainError::Block)? })
+        let writer = Writer::create(&inner.disk, &inner.block_dir, (start, end), number);
+        Ok(Importer { store: self.clone(), writer: writer.map_err(MaintainError::Block)? })
+    }
+
+    /// Joins blocks that reach into each other, and neighbours that are old enough.
+    pub fn compact(&self) -> Result<(), MaintainError> {
+        let _alone = lock(&self.0.maintaining);
+        while self.0.compact()? > 0 {}
+        Ok(())
     }
 
     /// The `limit` largest of each kind.
@@ -231,18 +238,13 @@ impl Inner {
 }
 
 /// A window that is being taken in. Dropped before [`Importer::finish`] it leaves nothing.
-pub struct Importer<'a> {
-    inner: &'a Inner,
-    writer: Writer<'a>,
+#[derive(Debug)]
+pub struct Importer {
+    store: Tsdb,
+    writer: Writer,
 }
 
-impl fmt::Debug for Importer<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Importer").field("writer", &self.writer).finish_non_exhaustive()
-    }
-}
-
-impl Importer<'_> {
+impl Importer {
     /// The next series, in the order of labels, with its samples by time; those outside of the window must not be
     /// among them.
     pub fn series(&mut self, labels: &Labels, samples: &SampleColumns) -> io::Result<()> {
@@ -251,9 +253,10 @@ impl Importer<'_> {
 
     /// Shows the window, all of it in one step, once it is on disk.
     pub fn finish(self) -> Result<(), MaintainError> {
-        let block = self.inner.finish(self.writer)?;
-        let _head = self.inner.head_mut();
-        self.inner.exchange(&[], block);
+        let inner = &*self.store.0;
+        let block = inner.finish(self.writer)?;
+        let _head = inner.head_mut();
+        inner.exchange(&[], block);
         Ok(())
     }
 }

@@ -208,7 +208,7 @@ impl Inner {
         snapshot.sort();
         let number = self.free_number(range);
         let mut writer =
-            Writer::create(&*self.disk, &self.block_dir, range, number).map_err(MaintainError::Block)?;
+            Writer::create(&self.disk, &self.block_dir, range, number).map_err(MaintainError::Block)?;
         let mut samples = SampleColumns::default();
         for (_, labels, held) in snapshot.iter() {
             read(held, &mut samples).map_err(MaintainError::Read)?;
@@ -218,7 +218,7 @@ impl Inner {
     }
 
     /// Ends a block and reads it back; `None` when it would be empty.
-    pub(super) fn finish(&self, writer: Writer<'_>) -> Result<Option<Arc<Block>>, MaintainError> {
+    pub(super) fn finish(&self, writer: Writer) -> Result<Option<Arc<Block>>, MaintainError> {
         if writer.len() == 0 {
             return Ok(None);
         }

@@ -30,7 +30,7 @@ pub(in crate::store) struct Without<'a> {
 
 impl Inner {
     /// Joins the blocks of at most one range; returns how many new blocks there are.
-    pub(super) fn compact(&self) -> Result<usize, MaintainError> {
+    pub(in crate::store) fn compact(&self) -> Result<usize, MaintainError> {
         let mut blocks = lock(&self.blocks).clone();
         // A block that does not read is left as it is: what can be read of it still answers.
         blocks.retain(|b| !lock(&self.unreadable).contains(&b.path));
@@ -71,7 +71,7 @@ impl Inner {
         let start = old.iter().map(|b| b.footer.start).min().unwrap_or(0);
         let end = old.iter().map(|b| b.footer.end).max().unwrap_or(1);
         let number = self.free_number((start, end));
-        let mut writer = Writer::create(&*self.disk, &self.block_dir, (start, end), number)
+        let mut writer = Writer::create(&self.disk, &self.block_dir, (start, end), number)
             .map_err(MaintainError::Block)?;
         let mut merge = Merge::new(old).map_err(MaintainError::Read)?;
         let mut samples = SampleColumns::default();
