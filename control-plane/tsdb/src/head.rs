@@ -26,7 +26,7 @@ use crate::{
     ids::Ids,
     postings::{Index, Visit},
     record::Full,
-    row::{ABSENT, Row},
+    row::{ABSENT, Written},
 };
 use group::{Group, MAX_COLUMNS, MIN_COLUMNS};
 use hashbrown::{DefaultHashBuilder, HashTable};
@@ -525,9 +525,9 @@ impl Head {
     }
 
     /// Takes back a row of the log. `false` when it does not follow what is there.
-    pub(crate) fn restore_row(&mut self, number: u32, place: usize, added: Vec<u64>, row: Row) -> bool {
-        let at = row.at;
-        if place == 0 {
+    pub(crate) fn restore_row(&mut self, number: u32, added: Vec<u64>, written: &Written) -> bool {
+        let at = written.at;
+        if written.place == 0 {
             self.restore_group(number, added);
         } else {
             for id in added {
@@ -536,7 +536,7 @@ impl Head {
                 self.restore_column(number, column, id);
             }
         }
-        if !self.group_mut(number).is_some_and(|g| g.restore(place, row)) {
+        if !self.group_mut(number).is_some_and(|g| g.restore(written)) {
             return false;
         }
         self.min_time = self.min_time.min(at);

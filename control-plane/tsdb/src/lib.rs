@@ -26,6 +26,7 @@ mod pack;
 mod postings;
 pub mod prometheus;
 mod record;
+mod rice;
 mod row;
 mod select;
 mod store;

@@ -8,7 +8,7 @@ use crate::{
     bytes::{Malformed, Reader, put_ivarint, put_str, put_u32, put_uvarint, unzigzag, zigzag},
     chunk::{Chunk, get_histogram, put_histogram},
     head::{LoggedRow, Matrix},
-    row::Row,
+    row::{Form, Written},
 };
 use model::{Label, Labels, Timestamp, Value};
 use std::{collections::HashMap, sync::Arc};
@@ -51,9 +51,8 @@ pub(crate) enum Record {
     Entries(Vec<Full>),
     /// Whole chunks, in a checkpoint.
     Chunks(Vec<(u64, Chunk)>),
-    /// A row of a group: its place among the rows that are told from each other, and the series of the columns
-    /// that are new in it.
-    Row { group: u32, place: usize, added: Vec<u64>, row: Row },
+    /// A row of a group, and the series of the columns that are new in it.
+    Row { group: u32, added: Vec<u64>, written: Written },
     /// The columns of a group and what is sealed of them, in a checkpoint.
     Group { group: u32, columns: Vec<u64>, sealed: Vec<Matrix> },
     /// Begins a checkpoint: the next free series number, and the time before which everything is in blocks.
@@ -325,29 +324,34 @@ fn get_chunks(r: &mut Reader<'_>) -> Result<Vec<(u64, Chunk)>, Malformed> {
 }
 
 pub(crate) fn put_row(out: &mut Vec<u8>, logged: &LoggedRow) {
+    let LoggedRow { group, added, written } = logged;
     frame(out, ROW, |out| {
-        put_uvarint(out, u64::from(logged.group));
-        put_uvarint(out, logged.place as u64);
-        put_ivarint(out, logged.row.at);
-        put_numbers(out, &logged.added);
-        put_uvarint(out, logged.row.columns() as u64);
-        out.extend_from_slice(logged.row.bytes());
+        put_uvarint(out, u64::from(*group));
+        put_uvarint(out, (written.place as u64) << 1 | u64::from(written.form == Form::Told));
+        put_ivarint(out, written.at);
+        put_numbers(out, added);
+        put_uvarint(out, written.columns as u64);
+        out.extend_from_slice(&written.bytes);
     });
 }
 
 fn get_row(r: &mut Reader<'_>) -> Result<Record, Malformed> {
     let bad = r.bad();
     let group = r.u32_varint()?;
-    let place = r.u32_varint()? as usize;
+    let place = r.u32_varint()?;
+    let form = if place & 1 == 0 { Form::Packed } else { Form::Told };
     let at = r.ivarint()?;
     let added = get_numbers(r)?;
     let columns = r.u32_varint()? as usize;
-    let row = Row::read(at, columns, r.take(r.remaining())?)?;
-    if added.len() > columns || group >= MAX_GROUPS {
-        Err(bad)
-    } else {
-        Ok(Record::Row { group, place, added, row })
+    let bytes = r.take(r.remaining())?.to_vec();
+    if added.len() > columns || group >= MAX_GROUPS || columns > bytes.len().saturating_mul(64) {
+        return Err(bad);
     }
+    Ok(Record::Row {
+        group,
+        added,
+        written: Written { at, place: (place >> 1) as usize, columns, form, bytes },
+    })
 }
 
 pub(crate) fn put_group(out: &mut Vec<u8>, group: u32, columns: &[u64], sealed: &[Arc<Matrix>]) {

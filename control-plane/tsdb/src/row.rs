@@ -9,6 +9,7 @@ use crate::{
     bytes::{Malformed, Reader},
     decimal,
     pack::{self, BLOCK, Packed, Slot},
+    rice::{self, Guess},
 };
 use model::{STALE_NAN_BITS, Timestamp};
 use std::sync::Arc;
@@ -90,12 +91,81 @@ impl State {
 pub(crate) struct States {
     m: Vec<i64>,
     e: Vec<u8>,
+    /// How rows are told in the log.
+    guesses: Vec<Guess>,
+}
+
+/// How a row's bytes are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// As in memory: packed blocks.
+    Packed,
+    /// As the log tells a row that follows another.
+    Told,
+}
+
+/// A row as the log has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Written {
+    pub(crate) at: Timestamp,
+    /// Its place among the rows that are told from each other.
+    pub(crate) place: usize,
+    pub(crate) columns: usize,
+    pub(crate) form: Form,
+    pub(crate) bytes: Vec<u8>,
 }
 
 impl States {
     pub(crate) fn restart(&mut self) {
         self.m.fill(0);
         self.e.fill(0);
+        self.guesses.fill(Guess::default());
+    }
+
+    fn grow_guesses(&mut self, columns: usize) {
+        if columns > self.guesses.len() {
+            self.guesses.reserve_exact(columns - self.guesses.len());
+            self.guesses.resize(columns, Guess::default());
+        }
+    }
+
+    /// Takes back a row that the log has. Rows come in their order; the one at place 0 is told from nothing.
+    pub(crate) fn restore(&mut self, written: &Written) -> Result<Row, Malformed> {
+        if written.place == 0 {
+            self.guesses.fill(Guess::default());
+        }
+        self.grow_guesses(written.columns);
+        let Written { at, columns, bytes, .. } = written;
+        if written.form == Form::Packed {
+            let row = Row::read(*at, *columns, bytes)?;
+            if written.place > 0 {
+                row.each(|column, slot| {
+                    if let Slot::Number(change) = slot {
+                        self.guesses[column].learn(change);
+                    }
+                })?;
+            }
+            return Ok(row);
+        }
+        // A slot takes a bit at least.
+        if written.place == 0 || *columns > bytes.len() * 8 {
+            return Err(BAD);
+        }
+        let mut reader = rice::Reader::new(bytes);
+        let mut packed = Vec::with_capacity(columns + 64);
+        let mut ends = Vec::with_capacity(columns.div_ceil(BLOCK));
+        let mut slots = [Slot::Absent; BLOCK];
+        for guesses in self.guesses[..*columns].chunks_mut(BLOCK) {
+            for (slot, guess) in slots.iter_mut().zip(guesses.iter_mut()) {
+                *slot = reader.slot(guess)?;
+            }
+            pack::put(&mut packed, &slots[..guesses.len()]);
+            ends.push(u32::try_from(packed.len()).map_err(|_| BAD)?);
+        }
+        if !reader.is_done() {
+            return Err(BAD);
+        }
+        Ok(Row { at: *at, columns: *columns, bytes: packed.into(), ends: ends.into() })
     }
 
     fn get(&self, i: usize) -> State {
@@ -106,8 +176,9 @@ impl States {
         (self.m[i], self.e[i]) = (s.m, s.e);
     }
 
-    /// Encodes a row; columns beyond those of the row before begin from zero.
-    pub(crate) fn encode(&mut self, at: Timestamp, values: &[f64]) -> Row {
+    /// Encodes a row, for memory and for the log; columns beyond those of the row before begin from zero. `place`
+    /// is its place among the rows that are told from each other.
+    pub(crate) fn encode(&mut self, at: Timestamp, place: usize, values: &[f64]) -> (Row, Written) {
         if values.len() > self.m.len() {
             // Exactly: there is one of these for each series that is written.
             self.m.reserve_exact(values.len() - self.m.len());
@@ -115,6 +186,8 @@ impl States {
             self.m.resize(values.len(), 0);
             self.e.resize(values.len(), 0);
         }
+        self.grow_guesses(values.len());
+        let mut told = rice::Writer::with_capacity(if place > 0 { values.len() } else { 0 });
         let mut bytes = Vec::with_capacity(values.len() + 64);
         let mut ends = Vec::with_capacity(values.len().div_ceil(BLOCK));
         let mut slots = [Slot::Absent; BLOCK];
@@ -127,8 +200,16 @@ impl States {
             }
             pack::put(&mut bytes, &slots[..block.len()]);
             ends.push(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
+            if place > 0 {
+                let guesses = &mut self.guesses[b * BLOCK..b * BLOCK + block.len()];
+                slots.iter().zip(guesses).for_each(|(slot, guess)| told.slot(*slot, guess));
+            }
         }
-        Row { at, columns: values.len(), bytes: bytes.into(), ends: ends.into() }
+        let columns = values.len();
+        let row = Row { at, columns, bytes: bytes.into(), ends: ends.into() };
+        let (form, bytes) =
+            if place > 0 { (Form::Told, told.finish()) } else { (Form::Packed, row.bytes.to_vec()) };
+        (row, Written { at, place, columns, form, bytes })
     }
 }
 
@@ -174,6 +255,17 @@ impl Row {
         Ok(Row { at, columns, bytes: bytes.into(), ends: ends.into() })
     }
 
+    /// Hands out every slot.
+    fn each(&self, mut take: impl FnMut(usize, Slot)) -> Result<(), Malformed> {
+        let mut slots = [Slot::Absent; BLOCK];
+        for b in 0..self.ends.len() {
+            let here = (self.columns - b * BLOCK).min(BLOCK);
+            self.block(b)?.all(&mut slots[..here])?;
+            slots[..here].iter().enumerate().for_each(|(i, slot)| take(b * BLOCK + i, *slot));
+        }
+        Ok(())
+    }
+
     fn block(&self, b: usize) -> Result<Packed<'_>, Malformed> {
         let end = *self.ends.get(b).ok_or(BAD)? as usize;
         let begin = b.checked_sub(1).map_or(0, |b| self.ends[b] as usize);
@@ -193,27 +285,24 @@ impl Row {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Reading {
     states: Vec<State>,
+    guesses: States,
 }
 
 impl Reading {
     /// Hands out the numbers of the next row, with their columns.
-    pub(crate) fn next(&mut self, row: &Row, mut take: impl FnMut(usize, f64)) -> Result<(), Malformed> {
+    pub(crate) fn next(
+        &mut self,
+        written: &Written,
+        mut take: impl FnMut(usize, f64),
+    ) -> Result<(), Malformed> {
+        let row = self.guesses.restore(written)?;
         self.states.resize(row.columns.max(self.states.len()), State::default());
-        let mut slots = [Slot::Absent; BLOCK];
-        for (b, states) in self.states.chunks_mut(BLOCK).enumerate() {
-            let here = row.columns.saturating_sub(b * BLOCK).min(BLOCK);
-            if here == 0 {
-                break;
+        row.each(|column, slot| {
+            let v = self.states[column].apply(slot);
+            if v.to_bits() != ABSENT.to_bits() {
+                take(column, v);
             }
-            row.block(b)?.all(&mut slots[..here])?;
-            for (i, (state, slot)) in states.iter_mut().zip(&slots[..here]).enumerate() {
-                let v = state.apply(*slot);
-                if v.to_bits() != ABSENT.to_bits() {
-                    take(b * BLOCK + i, v);
-                }
-            }
-        }
-        Ok(())
+        })
     }
 }
 

@@ -288,9 +288,9 @@ pub(crate) fn restore(head: &mut Head, record: Record, report: &mut OpenReport) 
                 count(taken.is_ok() || e.at < head.min_valid);
             }
         }
-        Record::Row { group, place, added, row } => {
-            let columns = row.columns() as u64;
-            if head.restore_row(group, place, added, row) {
+        Record::Row { group, added, written } => {
+            let columns = written.columns as u64;
+            if head.restore_row(group, added, &written) {
                 report.samples += columns;
             } else {
                 report.dropped_samples += columns;

@@ -1,7 +1,7 @@
 //! Groups: series that are written together, one column each.
 
 use super::matrix::Matrix;
-use crate::row::{Row, Rows, States};
+use crate::row::{Rows, States, Written};
 use model::Timestamp;
 use std::sync::Arc;
 
@@ -46,11 +46,9 @@ impl Shared {
 #[derive(Debug, Clone)]
 pub(crate) struct LoggedRow {
     pub(crate) group: u32,
-    /// Its place among the rows that are told from each other.
-    pub(crate) place: usize,
     /// The series of the columns that the row before did not have; 0 for a column that nobody has any more.
     pub(crate) added: Vec<u64>,
-    pub(crate) row: Arc<Row>,
+    pub(crate) written: Written,
 }
 
 #[derive(Debug)]
@@ -98,23 +96,23 @@ impl Group {
             self.states.restart();
             self.fresh = false;
         }
-        let row = Arc::new(self.states.encode(at, values));
-        let place = self.shared.rows.len();
+        let (row, written) = self.states.encode(at, self.shared.rows.len(), values);
         let added = self.ids.get(self.shared.rows.columns()..).unwrap_or_default().to_vec();
-        Arc::make_mut(&mut self.shared).rows.push(Arc::clone(&row));
+        Arc::make_mut(&mut self.shared).rows.push(Arc::new(row));
         self.last = at;
-        LoggedRow { group: number, place, added, row }
+        LoggedRow { group: number, added, written }
     }
 
     /// Takes a row back from the log. `false` when it does not follow what is there.
-    pub(super) fn restore(&mut self, place: usize, row: Row) -> bool {
-        if place == 0 {
+    pub(super) fn restore(&mut self, written: &Written) -> bool {
+        if written.place == 0 {
             self.seal();
         }
         let rows = &self.shared.rows;
-        if rows.len() != place || row.columns() != self.ids.len() || row.at <= self.last {
+        if rows.len() != written.place || written.columns != self.ids.len() || written.at <= self.last {
             return false;
         }
+        let Ok(row) = self.states.restore(written) else { return false };
         self.last = row.at;
         self.fresh = true;
         Arc::make_mut(&mut self.shared).rows.push(Arc::new(row));

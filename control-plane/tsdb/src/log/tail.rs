@@ -11,7 +11,7 @@ use super::{
 use crate::{
     disk::Disk,
     record::{self, FRAME, Record},
-    row::{Reading, Row},
+    row::{Reading, Written},
     store::OpenError,
 };
 use model::{
@@ -270,9 +270,9 @@ impl Context {
                 let series = series.into_iter().map(SeriesRef).collect();
                 out.batches.push(Batch { at, series, values, entries: Vec::new() });
             }
-            Record::Row { group, place, added, row } => {
-                let mut batch = Batch::at(row.at);
-                let sound = self.row(group, place, added, &row, |id, v| batch.push(SeriesRef(id), v));
+            Record::Row { group, added, written } => {
+                let mut batch = Batch::at(written.at);
+                let sound = self.row(group, added, &written, |id, v| batch.push(SeriesRef(id), v));
                 if !sound {
                     return false;
                 }
@@ -298,24 +298,23 @@ impl Context {
     fn row(
         &mut self,
         group: u32,
-        place: usize,
         added: Vec<u64>,
-        row: &Row,
+        written: &Written,
         mut take: impl FnMut(u64, f64),
     ) -> bool {
         let group = self.groups.entry(group).or_default();
-        if place == 0 {
+        if written.place == 0 {
             *group = Group::default();
         }
         group.columns.extend(added);
-        if group.next != place || group.columns.len() != row.columns() {
+        if group.next != written.place || group.columns.len() != written.columns {
             // What follows is told from a row that is not there.
             group.next = usize::MAX;
             return false;
         }
         group.next += 1;
         let Group { columns, reading, .. } = group;
-        let read = reading.next(row, |column, v| {
+        let read = reading.next(written, |column, v| {
             if let Some(id) = columns.get(column).filter(|id| **id != 0) {
                 take(*id, v);
             }

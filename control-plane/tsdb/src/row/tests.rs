@@ -26,10 +26,16 @@ proptest! {
     #[test]
     fn every_number_comes_back_by_row_and_by_column(table in table()) {
         let (mut states, mut rows) = (States::default(), Rows::default());
+        let (mut back, mut copied, mut reading) = (States::default(), States::default(), Reading::default());
         for (at, values) in table.iter().enumerate() {
-            let row = states.encode(at as i64, values);
-            let again = Row::read(row.at, row.columns(), row.bytes()).expect("reads");
-            prop_assert_eq!(&again, &row);
+            let (row, written) = states.encode(at as i64, at, values);
+            prop_assert_eq!(&back.restore(&written).expect("reads"), &row);
+            let packed = Written { form: Form::Packed, bytes: row.bytes().to_vec(), ..written.clone() };
+            prop_assert_eq!(&copied.restore(&packed).expect("reads"), &row);
+            prop_assert_eq!(&copied.guesses, &back.guesses);
+            let mut told = vec![ABSENT.to_bits(); values.len()];
+            reading.next(&written, |c, v| told[c] = v.to_bits()).expect("reads");
+            prop_assert_eq!(&told, &values.iter().map(|v| v.to_bits()).collect::<Vec<_>>());
             rows.push(Arc::new(row));
         }
         let columns = table.last().map_or(0, Vec::len);
@@ -64,12 +70,16 @@ proptest! {
 }
 
 #[test]
-fn counters_of_a_scrape_take_a_byte_and_little_more() {
+fn counters_of_a_scrape_take_a_byte_in_memory_and_less_in_the_log() {
     let (mut states, mut values) = (States::default(), vec![1_000_000.0; 2000]);
-    states.encode(0, &values);
-    for (i, v) in values.iter_mut().enumerate() {
-        *v += (i % 200) as f64;
+    let mut last = None;
+    for place in 0..12 {
+        for (i, v) in values.iter_mut().enumerate() {
+            *v += (i % 64) as f64;
+        }
+        last = Some(states.encode(place, usize::try_from(place).unwrap(), &values));
     }
-    let row = states.encode(1, &values);
-    assert!(row.bytes().len() < 2200, "{}", row.bytes().len());
+    let (row, written) = last.unwrap();
+    assert!(row.bytes().len() < 1700, "{}", row.bytes().len());
+    assert!(written.bytes.len() < 1600, "{}", written.bytes.len());
 }

@@ -5,6 +5,7 @@ use crate::{
     head::{Head, LoggedRow, Shared, Snapshot},
     log::{LOG_MAGIC, header, publish},
     record,
+    row::{Form, Written},
 };
 use model::Timestamp;
 use std::{io, path::Path, sync::Arc};
@@ -145,7 +146,9 @@ fn put_group(sink: &mut Sink, group: u32, columns: &[u64], shared: &Shared) -> i
     for (place, row) in shared.rows.iter().enumerate() {
         let added = columns.get(before..row.columns()).unwrap_or_default().to_vec();
         before = row.columns();
-        let logged = LoggedRow { group, place, added, row: Arc::clone(row) };
+        let (at, columns, bytes) = (row.at, row.columns(), row.bytes().to_vec());
+        let written = Written { at, place, columns, form: Form::Packed, bytes };
+        let logged = LoggedRow { group, added, written };
         record::put_row(&mut sink.out, &logged);
         sink.flush_if_large()?;
     }
