@@ -33,7 +33,7 @@ use std::{
 pub(crate) const LOG_MAGIC: [u8; 8] = *b"VIGIELOG";
 pub(crate) const HEADER: usize = 16;
 /// Version of every format here; see `FORMAT.md`.
-pub(crate) const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 2;
 
 /// The header of a file: magic, version, CRC-32 of both.
 pub(crate) fn header(magic: [u8; 8]) -> Vec<u8> {
@@ -48,7 +48,7 @@ pub(crate) fn header(magic: [u8; 8]) -> Vec<u8> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Header {
     Ours,
-    /// Written by a later program, with this version.
+    /// Written by a later program, or by a very early one, with this version.
     Newer(u32),
     Bad,
 }
@@ -61,8 +61,7 @@ pub(crate) fn read_header(bytes: &[u8], magic: [u8; 8]) -> Header {
     }
     match u32::from_le_bytes([body[8], body[9], body[10], body[11]]) {
         VERSION => Header::Ours,
-        v if v > VERSION => Header::Newer(v),
-        _ => Header::Bad,
+        v => Header::Newer(v),
     }
 }
 

@@ -85,12 +85,12 @@ fn a_newer_log_is_refused_with_a_sentence() {
     let disk = FakeDisk::default();
     five(&disk, 1 << 20);
     disk.damage(&segment_path(&dir(), 1), |b| {
-        b[8] = 2;
+        b[8] = 7;
         let crc = crc32fast::hash(&b[..12]);
         b[12..16].copy_from_slice(&crc.to_le_bytes());
     });
     let error = replay(&disk, &dir(), |_| {}).unwrap_err();
-    assert!(matches!(error, OpenError::Newer { found: 2, supported: 1, .. }));
+    assert!(matches!(error, OpenError::Newer { found: 7, supported: 2, .. }));
     assert!(error.to_string().contains("was written by a newer Vigie"), "{error}");
 }
 

@@ -112,9 +112,10 @@ pub enum OpenError {
     #[error("the data directory {} is in use by another process", dir.display())]
     InUse { dir: PathBuf },
     #[error(
-        "{} was written by a newer Vigie (format {found}; this one reads up to {supported}): \
+        "{} was written by {} Vigie (format {found}; this one reads {supported}): \
          start that version, or move the data directory away",
-        path.display()
+        path.display(),
+        if found > supported { "a newer" } else { "an older" }
     )]
     Newer { path: PathBuf, found: u32, supported: u32 },
     #[error("reading or writing {} failed", path.display())]
