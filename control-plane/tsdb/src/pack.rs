@@ -52,11 +52,11 @@ fn bits(v: u64) -> usize {
     64 - v.leading_zeros() as usize
 }
 
-/// The cheapest width for numbers of which `lengths[n]` take `n` bits.
-fn best_width(lengths: &[u16; 65], count: u64) -> (u32, u64) {
+/// The cheapest width for numbers of which `lengths[n]` take `n` bits, and none more than `longest`.
+fn best_width(lengths: &[u16; 65], longest: usize, count: u64) -> (u32, u64) {
     let (mut best, mut best_cost) = (0, u64::MAX);
     let mut outside = 0u64;
-    for width in (0..=64u32).rev() {
+    for width in (0..=width_u32(longest)).rev() {
         let cost = count * u64::from(width) + outside;
         if width <= MAX_WIDTH && cost <= best_cost {
             (best, best_cost) = (width, cost);
@@ -72,13 +72,13 @@ fn best_width(lengths: &[u16; 65], count: u64) -> (u32, u64) {
 }
 
 fn plan(slots: &[Slot]) -> Plan {
-    let (mut unsigned, mut zigzags) = ([0u16; 65], [0u16; 65]);
+    let mut unsigned = [0u16; 65];
     let (mut min, mut max) = (i64::MAX, i64::MIN);
-    let mut numbers = 0u64;
+    let (mut numbers, mut any) = (0u64, 0u64);
     for s in slots {
         let Slot::Number(v) = *s else { continue };
         unsigned[bits(v.cast_unsigned())] += 1;
-        zigzags[bits(zigzag(v))] += 1;
+        any |= v.cast_unsigned();
         (min, max) = (min.min(v), max.max(v));
         numbers += 1;
     }
@@ -86,10 +86,16 @@ fn plan(slots: &[Slot]) -> Plan {
     if numbers == 0 || min == max && min == 0 {
         return Plan { mode: UNSIGNED, width: 0, base: 0, cost: 0 };
     }
-    let (width, cost) = best_width(&unsigned, count);
+    let (width, cost) = best_width(&unsigned, bits(any), count);
     let mut best = Plan { mode: UNSIGNED, width, base: 0, cost };
     if min < 0 {
-        let (width, cost) = best_width(&zigzags, count);
+        let (mut zigzags, mut any) = ([0u16; 65], 0);
+        for s in slots {
+            let Slot::Number(v) = *s else { continue };
+            zigzags[bits(zigzag(v))] += 1;
+            any |= zigzag(v);
+        }
+        let (width, cost) = best_width(&zigzags, bits(any), count);
         if cost < best.cost {
             best = Plan { mode: ZIGZAG, width, base: 0, cost };
         }
@@ -107,15 +113,27 @@ fn width_u32(width: usize) -> u32 {
     u32::try_from(width).unwrap_or(u32::MAX)
 }
 
-/// How many bits the numbers of a block will take, to choose between ways to see them.
-pub(crate) fn cost(slots: &[Slot]) -> u64 {
-    plan(slots).cost
+/// Appends a block of at most [`BLOCK`] slots.
+pub(crate) fn put(out: &mut Vec<u8>, slots: &[Slot]) {
+    put_planned(out, slots, &plan(slots));
 }
 
-/// Appends a block of at most [`BLOCK`] slots.
+/// Appends the blocks of the list that takes fewer bits, the first where both take the same, behind what `begin`
+/// writes, which is told whether it is the second.
+pub(crate) fn put_shorter(out: &mut Vec<u8>, one: &[Slot], other: &[Slot], begin: impl FnOnce(&mut Vec<u8>, bool)) {
+    let plans = |slots: &[Slot]| slots.chunks(BLOCK).map(plan).collect::<Vec<_>>();
+    let (first, second) = (plans(one), plans(other));
+    let cost = |plans: &[Plan]| plans.iter().map(|p| p.cost).sum::<u64>();
+    let is_second = cost(&second) < cost(&first);
+    begin(out, is_second);
+    let (slots, plans) = if is_second { (other, second) } else { (one, first) };
+    for (block, plan) in slots.chunks(BLOCK).zip(&plans) {
+        put_planned(out, block, plan);
+    }
+}
+
 #[expect(clippy::cast_possible_truncation, reason = "places, widths and lengths are below 256")]
-pub(crate) fn put(out: &mut Vec<u8>, slots: &[Slot]) {
-    let plan = plan(slots);
+fn put_planned(out: &mut Vec<u8>, slots: &[Slot], plan: &Plan) {
     let head = out.len();
     out.push(plan.mode | plan.width as u8);
     out.push(0);

@@ -144,13 +144,10 @@ pub(crate) fn put_values(out: &mut Vec<u8>, values: &[f64]) {
         *begin = Slot::Number(*step);
         before = first.wrapping_sub(*step);
     }
-    let cost = |slots: &[Slot]| slots.chunks(BLOCK).map(pack::cost).sum::<u64>();
-    let by_level = cost(&levels) < cost(&deltas);
-    out.push(if by_level { e | LEVEL } else { e });
-    put_ivarint(out, if by_level { first } else { before });
-    for block in (if by_level { levels } else { deltas }).chunks(BLOCK) {
-        pack::put(out, block);
-    }
+    pack::put_shorter(out, &deltas, &levels, |out, by_level| {
+        out.push(if by_level { e | LEVEL } else { e });
+        put_ivarint(out, if by_level { first } else { before });
+    });
 }
 
 fn put_bits(out: &mut Vec<u8>, values: &[f64]) {
