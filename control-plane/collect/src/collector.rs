@@ -28,7 +28,7 @@ use kit::{
     tasks::{Schedule, Tasks},
 };
 use loops::Running;
-use model::{Append, Labels};
+use model::{Append, ExemplarSink, Labels};
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -39,6 +39,8 @@ use tokio::sync::Semaphore;
 #[derive(Debug)]
 pub struct CollectDeps {
     pub append: Arc<dyn Append>,
+    /// Where exemplars of targets go.
+    pub exemplars: Arc<dyn ExemplarSink>,
     pub clock: Clock,
     /// The group that its loops run in. Stopping it stops them; [`Collector::stop`] does.
     pub tasks: Tasks,
@@ -59,6 +61,7 @@ const SELF_INTERVAL: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 struct Shared {
     append: Arc<dyn Append>,
+    exemplars: Arc<dyn ExemplarSink>,
     clock: Clock,
     clients: Clients,
     prober: Prober,
@@ -95,6 +98,7 @@ impl Collector {
         let heartbeats = Heartbeats::new(deps.state);
         let shared = Arc::new(Shared {
             append: deps.append,
+            exemplars: deps.exemplars,
             clients: Clients::new()?,
             prober: Prober::new(deps.clock.clone(), heartbeats.clone()),
             heartbeats,

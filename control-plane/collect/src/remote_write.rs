@@ -4,12 +4,12 @@
 //! on disk.
 
 mod durable;
-mod histogram;
+pub(crate) mod histogram;
 mod known;
 mod receiver;
 mod refusal;
 mod request;
-mod wire;
+pub(crate) mod wire;
 
 pub use receiver::{Outcome, Receiver, ReceiverConfig, Refusal, Written};
 pub use request::Protocol;

@@ -94,7 +94,7 @@ pub(super) fn start_target(
     let name = format!("scrape {}", target.url);
     tasks.spawn(name, async move {
         let mut beats = Beats::new(&shared.clock, target.interval, target.seed(), stop.clone());
-        let mut ingest = Ingest::new(Arc::clone(&shared.append));
+        let mut ingest = Ingest::new(Arc::clone(&shared.append), Arc::clone(&shared.exemplars));
         let mut connection = Connection::default();
         while let Some(tick) = beats.next().await {
             note_missed(&shared.counters.scrapes_dropped, tick);
@@ -103,7 +103,7 @@ pub(super) fn start_target(
             let Some(outcome) = stop.run_until_cancelled(run).await else { break };
             if let Err(panic) = outcome {
                 note_panic(&shared, target.url.as_str(), panic.as_ref());
-                ingest = Ingest::new(Arc::clone(&shared.append));
+                ingest = Ingest::new(Arc::clone(&shared.append), Arc::clone(&shared.exemplars));
             }
         }
         if gone.load(Ordering::Relaxed)

@@ -45,6 +45,7 @@ impl Bench {
         let source = |_: i64| vec![reading("vigie_test", &Labels::default(), 7.0)];
         let deps = CollectDeps {
             append: self.store.append(),
+            exemplars: Arc::new(model::NoExemplars),
             clock: self.clock.clone(),
             tasks: Tasks::new(self.clock.clone()),
             sources: vec![Arc::new(source)],

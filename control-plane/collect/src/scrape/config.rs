@@ -7,7 +7,11 @@ pub(crate) mod auth;
 
 pub(crate) use auth::Auth;
 
-use super::{exposition::Format, relabel::Relabel};
+use super::{
+    exposition::{Format, Forms},
+    ingest::native::{self, NativeLimits},
+    relabel::Relabel,
+};
 use kit::{
     problem::Problems,
     yaml::{Document, Kind, MapReader, Node},
@@ -41,6 +45,13 @@ pub(crate) struct Job {
     pub(crate) name: String,
     pub(crate) honor_labels: bool,
     pub(crate) honor_timestamps: bool,
+    /// Whether series end too whose samples bring their own time.
+    pub(crate) track_timestamps: bool,
+    /// Whether a scrape's bounds are series too.
+    pub(crate) extra_metrics: bool,
+    /// Which forms of histograms are taken.
+    pub(crate) forms: Forms,
+    pub(crate) native: NativeLimits,
     pub(crate) interval: Duration,
     pub(crate) timeout: Duration,
     pub(crate) scheme: String,
@@ -66,6 +77,16 @@ struct Global {
     timeout: Duration,
     limits: Limits,
     protocols: Vec<String>,
+    histograms: Histograms,
+    extra_metrics: bool,
+}
+
+/// What a job or `global` says about histograms.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+struct Histograms {
+    forms: Forms,
+    buckets: Option<u64>,
+    factor: f64,
 }
 
 const PROTOCOLS: [(&str, &str); 5] = [
@@ -73,8 +94,10 @@ const PROTOCOLS: [(&str, &str); 5] = [
     ("OpenMetricsText0.0.1", "application/openmetrics-text;version=0.0.1"),
     ("PrometheusText1.0.0", "text/plain;version=1.0.0"),
     ("PrometheusText0.0.4", "text/plain;version=0.0.4"),
-    ("PrometheusProto", ""),
+    (PROTO, "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited"),
 ];
+
+const PROTO: &str = "PrometheusProto";
 
 /// Known to Prometheus, not built here yet.
 const NOT_YET: &[&str] = &[
@@ -117,16 +140,6 @@ const NOT_YET: &[&str] = &[
     "triton_sd_configs",
     "uyuni_sd_configs",
     "vultr_sd_configs",
-];
-
-/// Switches of Prometheus whose default is what happens here; only the default is taken.
-const DEFAULT_ONLY: &[&str] = &[
-    "scrape_native_histograms",
-    "scrape_classic_histograms",
-    "always_scrape_classic_histograms",
-    "convert_classic_histograms_to_nhcb",
-    "extra_scrape_metrics",
-    "track_timestamps_staleness",
 ];
 
 /// Reads a whole file: `global` and `scrape_configs`. `own_only` refuses the other sections of a
@@ -175,6 +188,8 @@ fn read_global(r: Option<MapReader<'_>>) -> Global {
         timeout: Duration::from_secs(10),
         limits: Limits::default(),
         protocols: Vec::new(),
+        histograms: Histograms::default(),
+        extra_metrics: false,
     };
     let Some(mut r) = r else { return global };
     let timeout = positive(&mut r, "scrape_timeout");
@@ -187,6 +202,8 @@ fn read_global(r: Option<MapReader<'_>>) -> Global {
     }
     global.limits = read_limits(&mut r, Limits::default());
     global.protocols = read_protocols(&mut r);
+    global.histograms = read_histograms(&mut r, Histograms::default());
+    global.extra_metrics = r.bool("extra_scrape_metrics").unwrap_or(false);
     // What belongs to rules and to other readers of the same file.
     for other in [
         "evaluation_interval",
@@ -216,19 +233,25 @@ fn refuse_unbuilt(r: &mut MapReader<'_>) {
             r.problem(node, format!("`{name}` is not supported yet"));
         }
     }
-    for name in DEFAULT_ONLY {
-        if r.bool(name) == Some(true)
-            && let Some(node) = r.node(name)
-        {
-            r.problem(node, format!("`{name}: true` is not supported yet"));
-        }
-    }
-    for name in ["native_histogram_bucket_limit", "native_histogram_min_bucket_factor"] {
-        if r.node(name).is_some_and(|n| n.text() != Some("0"))
-            && let Some(node) = r.node(name)
-        {
-            r.problem(node, format!("`{name}` is not supported yet"));
-        }
+}
+
+/// What a job or `global` says about histograms; `from` is what it does not say.
+fn read_histograms(r: &mut MapReader<'_>, from: Histograms) -> Histograms {
+    let classic = r.bool("always_scrape_classic_histograms");
+    // Its name before it had a better one.
+    let classic = classic.or(r.bool("scrape_classic_histograms"));
+    let factor = r.parsed("native_histogram_min_bucket_factor", |text| match text.parse::<f64>() {
+        Ok(v) if v.is_finite() && v >= 0.0 => Ok(v),
+        _ => Err(format!("{text:?} is not a factor: write it like 1.1")),
+    });
+    Histograms {
+        forms: Forms {
+            native: r.bool("scrape_native_histograms").unwrap_or(from.forms.native),
+            classic: classic.unwrap_or(from.forms.classic),
+            custom: r.bool("convert_classic_histograms_to_nhcb").unwrap_or(from.forms.custom),
+        },
+        buckets: r.u64("native_histogram_bucket_limit").map_or(from.buckets, |n| Some(n).filter(|n| *n > 0)),
+        factor: factor.unwrap_or(from.factor),
     }
 }
 
@@ -292,16 +315,17 @@ fn read_protocols(r: &mut MapReader<'_>) -> Vec<String> {
     out
 }
 
-/// The `Accept` header for protocols in the order of preference.
-fn accept_header(protocols: &[String]) -> String {
-    let default =
+/// The `Accept` header for protocols in the order of preference. Where none are named, the one that can carry
+/// native histograms comes first if they are wanted.
+fn accept_header(protocols: &[String], native: bool) -> String {
+    let texts =
         ["OpenMetricsText1.0.0", "OpenMetricsText0.0.1", "PrometheusText1.0.0", "PrometheusText0.0.4"];
+    let default = native.then_some(PROTO).into_iter().chain(texts);
     let chosen: Vec<&str> =
-        if protocols.is_empty() { default.to_vec() } else { protocols.iter().map(String::as_str).collect() };
+        if protocols.is_empty() { default.collect() } else { protocols.iter().map(String::as_str).collect() };
     let types: Vec<&str> = chosen
         .iter()
         .filter_map(|c| PROTOCOLS.iter().find(|(name, _)| name == c).map(|(_, media)| *media))
-        .filter(|media| !media.is_empty())
         .collect();
     let mut parts: Vec<String> = Vec::new();
     for (i, media) in types.iter().enumerate() {
@@ -352,17 +376,25 @@ fn read_job(mut r: MapReader<'_>, global: &Global, dir: &Path) -> Option<Job> {
     let fallback = r.parsed("fallback_scrape_protocol", |text| match text {
         t if t.starts_with("OpenMetricsText") => Ok(Format::OpenMetrics),
         t if t.starts_with("PrometheusText") => Ok(Format::Text),
-        "PrometheusProto" => Err("PrometheusProto is not supported yet".to_owned()),
+        PROTO => Ok(Format::Protobuf),
         other => Err(format!("unknown scrape protocol {other:?}")),
     });
     let groups = r.list("static_configs").iter().filter_map(|n| read_group(&mut r, n)).collect();
     let relabel = read_rules(&mut r, "relabel_configs");
     let metric_relabel = read_rules(&mut r, "metric_relabel_configs");
     let auth = auth::read(&mut r, dir);
+    let histograms = read_histograms(&mut r, global.histograms);
     let job = Job {
         name,
         honor_labels: r.bool("honor_labels").unwrap_or(false),
         honor_timestamps: r.bool("honor_timestamps").unwrap_or(true),
+        track_timestamps: r.bool("track_timestamps_staleness").unwrap_or(false),
+        extra_metrics: r.bool("extra_scrape_metrics").unwrap_or(global.extra_metrics),
+        forms: histograms.forms,
+        native: NativeLimits {
+            buckets: histograms.buckets,
+            max_schema: native::max_schema(histograms.factor),
+        },
         interval,
         timeout,
         scheme,
@@ -371,7 +403,7 @@ fn read_job(mut r: MapReader<'_>, global: &Global, dir: &Path) -> Option<Job> {
         auth,
         follow_redirects: r.bool("follow_redirects").unwrap_or(true),
         compression: r.bool("enable_compression").unwrap_or(true),
-        accept: accept_header(protocols),
+        accept: accept_header(protocols, histograms.forms.native),
         fallback,
         limits: read_limits(&mut r, global.limits),
         groups,

@@ -212,13 +212,14 @@ fn choose_by(value: &str, fallback: Option<Format>) -> Result<Format, String> {
     let known = media_type(value).and_then(|media| match &*media {
         "application/openmetrics-text" => Some(Format::OpenMetrics),
         "text/plain" => Some(Format::Text),
+        "application/vnd.google.protobuf" => Some(Format::Protobuf),
         _ => None,
     });
     known.or(fallback).ok_or_else(|| {
         let what =
             if value.is_empty() { "no Content-Type".to_owned() } else { format!("Content-Type {value:?}") };
         format!(
-            "the target sent {what}, which is none of the text formats; fallback_scrape_protocol can name one"
+            "the target sent {what}, which is none of the known formats; fallback_scrape_protocol can name one"
         )
     })
 }
@@ -256,12 +257,13 @@ mod tests {
             let fallback = match case["fallbackScrapeProtocol"].as_str() {
                 Some(t) if t.starts_with("OpenMetrics") => Some(Format::OpenMetrics),
                 Some(t) if t.starts_with("PrometheusText") => Some(Format::Text),
+                Some("PrometheusProto") => Some(Format::Protobuf),
                 _ => None,
             };
             let want = match case["parser"].as_str() {
                 Some("openmetrics") => Some(Format::OpenMetrics),
                 Some("text") => Some(Format::Text),
-                // Protobuf is never asked for.
+                Some("protobuf") => Some(Format::Protobuf),
                 _ => None,
             };
             assert_eq!(choose(&headers, fallback).ok(), want, "{case}");

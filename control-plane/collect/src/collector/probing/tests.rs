@@ -44,6 +44,7 @@ async fn thousands_keep_their_beat_while_some_hang_to_their_timeout() {
     let (store, clock) = (Store::new(), Clock::simulated(1_700_000_000_000));
     let deps = CollectDeps {
         append: store.append(),
+        exemplars: Arc::new(model::NoExemplars),
         clock: clock.clone(),
         tasks: Tasks::new(clock.clone()),
         sources: Vec::new(),
