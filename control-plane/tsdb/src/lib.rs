@@ -18,6 +18,7 @@ mod bytes;
 mod chunk;
 mod decimal;
 pub mod disk;
+pub mod exemplars;
 mod head;
 mod ids;
 mod log;

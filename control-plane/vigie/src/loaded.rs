@@ -28,6 +28,8 @@ pub struct Loaded {
     pub rules: Vec<RuleFile>,
     /// For groups that name no interval.
     pub rule_interval: Duration,
+    /// Exemplars that are kept.
+    pub max_exemplars: usize,
     pub routing: RoutingConfig,
     pub budgets: BudgetConfig,
     pub dashboards: Vec<Dashboard>,
@@ -67,10 +69,12 @@ impl Loaded {
             None => text_of(folder("probes/probes.yaml"), false, &mut problems),
         };
         let mut rule_interval = RULE_INTERVAL;
+        let mut max_exemplars = tsdb::exemplars::DEFAULT_EXEMPLARS;
         let rule_files = match (&scrape, whole_prometheus) {
             (Some((path, name, text)), true) => {
                 let sources = prometheus_config::rules(path, name, text, &mut problems);
                 rule_interval = sources.interval.unwrap_or(Duration::from_secs(60));
+                max_exemplars = sources.max_exemplars.unwrap_or(max_exemplars);
                 sources.files
             }
             _ => folder("alerts/rules").map(|dir| yaml_files(&dir)).unwrap_or_default(),
@@ -108,6 +112,7 @@ impl Loaded {
                 collect,
                 rules,
                 rule_interval,
+                max_exemplars,
                 routing,
                 budgets,
                 dashboards,

@@ -24,7 +24,7 @@ use kit::{
     program::base_of,
     tasks::{Poke, Schedule, Tasks},
 };
-use model::{AlertSink, Append, Labels, NoExemplars, Select};
+use model::{AlertSink, Append, ExemplarSink, Labels, Select};
 use promql::{Engine, EngineConfig};
 use rules::{Rules, RulesDeps};
 use state::State;
@@ -36,7 +36,7 @@ use std::{
     },
     time::Duration,
 };
-use tsdb::{StdDisk, Tsdb, TsdbConfig};
+use tsdb::{StdDisk, Tsdb, TsdbConfig, exemplars::Exemplars};
 use web::{
     Access, Plane, Reload, Role, Routes,
     access::{Need, TokensFile},
@@ -66,6 +66,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 #[derive(Debug)]
 struct Rooms {
     collector: Collector,
+    exemplars: Exemplars,
     rules: Arc<Rules>,
     alerting: Arc<Alerting>,
     budget: Arc<Authority>,
@@ -174,7 +175,9 @@ impl Vigie {
             version: VERSION,
             clock_behind_ms,
         };
-        let receiver = Receiver::new(Arc::clone(&append), Arc::new(NoExemplars), ReceiverConfig::default());
+        let exemplars = Exemplars::new(loaded.max_exemplars);
+        let sink: Arc<dyn ExemplarSink> = Arc::new(exemplars.clone());
+        let receiver = Receiver::new(Arc::clone(&append), Arc::clone(&sink), ReceiverConfig::default());
         let sources: Vec<Arc<dyn SelfSource>> = vec![
             Arc::new(service.registry().clone()),
             Arc::new(tsdb_source(store.clone())),
@@ -184,6 +187,7 @@ impl Vigie {
         let collector = Collector::start(
             CollectDeps {
                 append,
+                exemplars: sink,
                 clock: clock.clone(),
                 tasks: tasks.group(),
                 sources,
@@ -200,6 +204,7 @@ impl Vigie {
 
         let rooms = Arc::new(Rooms {
             collector: collector.clone(),
+            exemplars: exemplars.clone(),
             rules: Arc::clone(&rules),
             alerting: Arc::clone(&alerting),
             budget: Arc::clone(&budget),
@@ -234,6 +239,7 @@ impl Vigie {
             alerting,
             budget,
             observed: Arc::new(Seen(collector)),
+            exemplars: Arc::new(exemplars.clone()),
             write: receiver,
             state: state.clone(),
             clock,
@@ -321,6 +327,7 @@ impl Rooms {
         self.alerting.reload(loaded.routing);
         self.budget.reload(loaded.budgets);
         self.collector.reload(loaded.collect);
+        self.exemplars.resize(loaded.max_exemplars);
         self.dashboards.store(Arc::new(loaded.dashboards));
         if let Some(poke) = &*locked(&self.grafana) {
             poke.poke();

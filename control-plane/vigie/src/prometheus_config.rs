@@ -1,4 +1,4 @@
-//! A whole `prometheus.yml`: which rule files it names, and how often they are evaluated.
+//! A whole `prometheus.yml`: which rule files it names, how often they are evaluated, how many exemplars are kept.
 //!
 //! Its `scrape_configs` are read by `collect`; sections that belong to other programs are left alone.
 
@@ -17,9 +17,13 @@ use std::{
 pub(crate) struct RuleSources {
     pub(crate) files: Vec<PathBuf>,
     pub(crate) interval: Option<Duration>,
+    pub(crate) max_exemplars: Option<usize>,
 }
 
-/// Reads `rule_files` and `global.evaluation_interval`. Paths are relative to the file's folder.
+/// Exemplars that can be kept: some hundred bytes each.
+const MOST_EXEMPLARS: u64 = 10_000_000;
+
+/// Reads `rule_files`, `global.evaluation_interval` and `storage.exemplars`. Paths are relative to the file's folder.
 pub(crate) fn rules(path: &Path, name: &str, text: &str, problems: &mut Problems) -> RuleSources {
     let mut sources = RuleSources::default();
     // A syntax error is told by whoever reads the scrape jobs.
@@ -33,6 +37,20 @@ pub(crate) fn rules(path: &Path, name: &str, text: &str, problems: &mut Problems
                 continue;
             }
             sources.files.extend(found);
+        }
+        if let Some(mut storage) = root.child("storage")
+            && let Some(mut exemplars) = storage.child("exemplars")
+        {
+            if let Some(most) = exemplars.u64("max_exemplars") {
+                match usize::try_from(most).ok().filter(|_| most <= MOST_EXEMPLARS) {
+                    Some(most) => sources.max_exemplars = Some(most),
+                    None => {
+                        let node = exemplars.node;
+                        exemplars.problem(node, format!("at most {MOST_EXEMPLARS} exemplars can be kept"));
+                    }
+                }
+            }
+            exemplars.finish();
         }
     }
     let interval = doc.root.get("global").and_then(|g| g.get("evaluation_interval"));

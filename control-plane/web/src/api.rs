@@ -1,5 +1,6 @@
 //! The Prometheus HTTP API, with Prometheus's own JSON and error shapes.
 
+mod exemplars;
 mod json;
 mod query;
 mod series;
@@ -50,6 +51,7 @@ pub(crate) fn add(routes: &mut Routes, plane: &Plane) {
     let viewer = Need::Role(Role::Viewer);
     query::add(routes, plane, viewer);
     series::add(routes, plane, viewer);
+    exemplars::add(routes, plane, viewer);
     status::add(routes, plane, viewer);
     write::add(routes, plane);
 }

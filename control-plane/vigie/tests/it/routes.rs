@@ -75,6 +75,7 @@ async fn declared(folder: &Path) -> Vec<RouteInfo> {
         alerting,
         budget: Authority::new(state.clone(), clock.clone(), BudgetConfig::default()),
         observed: Arc::new(Nothing),
+        exemplars: Arc::new(NoExemplars),
         state,
         clock,
         tasks,

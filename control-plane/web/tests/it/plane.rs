@@ -99,6 +99,7 @@ pub(crate) struct Setup {
     pub(crate) select: Option<Arc<dyn Select>>,
     /// In place of the store in memory, for what is written.
     pub(crate) append: Option<Arc<dyn model::Append>>,
+    pub(crate) exemplars: Arc<dyn model::ExemplarSelect>,
     /// With tokens access is closed.
     pub(crate) tokens: bool,
     /// Where it is said to listen: that decides whether access may be open.
@@ -117,6 +118,7 @@ impl Default for Setup {
             storm: 0,
             select: None,
             append: None,
+            exemplars: Arc::new(model::NoExemplars),
             tokens: false,
             listen: "127.0.0.1:3005",
             external_url: "http://vigie.test",
@@ -227,6 +229,7 @@ impl Setup {
             alerting,
             budget,
             observed: Arc::new(self.seen),
+            exemplars: self.exemplars,
             write: Receiver::new(
                 self.append.unwrap_or_else(|| Arc::clone(&store) as Arc<dyn model::Append>),
                 Arc::new(model::NoExemplars),
