@@ -4,6 +4,7 @@
 //! what did not. A target that is removed ends with staleness markers; one that stops because the process stops
 //! does not, so that a restart makes no gap.
 
+mod discover;
 mod loops;
 mod probing;
 mod status;
@@ -11,7 +12,7 @@ mod status;
 pub use status::{Health, ProbeStatus, Snapshot, Stats, TargetStatus};
 
 use crate::{
-    config::{CollectConfig, Dropped},
+    config::CollectConfig,
     host,
     probe::{
         Prober,
@@ -22,6 +23,7 @@ use crate::{
     scrape::{fetch::Clients, target::Target},
     self_::{SelfSource, based},
 };
+use discover::Pool;
 use kit::{
     clock::Clock,
     secret::Secret,
@@ -75,8 +77,9 @@ struct Shared {
 struct State {
     targets: Vec<Running<Target, TargetStatus>>,
     probes: Vec<Running<Probe, ProbeStatus>>,
-    dropped: Vec<Dropped>,
-    pools: Vec<String>,
+    pools: Vec<Pool>,
+    /// The loops that look for targets.
+    discovery: Option<Tasks>,
     /// The group in which the host is read, and how often.
     host: Option<(Duration, Tasks)>,
 }
@@ -120,14 +123,8 @@ impl Collector {
     /// Takes another configuration over, whole: what is the same goes on undisturbed.
     pub fn reload(&self, config: CollectConfig) {
         let mut state = self.state();
-        let State { targets, probes, dropped, pools, host } = &mut *state;
-        loops::replace(
-            targets,
-            config.targets,
-            Target::is_same,
-            |old, new| old.labels == new.labels,
-            |target| loops::start_target(&self.tasks, &self.shared, target),
-        );
+        self.take_jobs(&mut state, config.jobs);
+        let State { probes, host, .. } = &mut *state;
         self.shared.heartbeats.replace(config.probes.iter().filter_map(|p| match &p.kind {
             Kind::Heartbeat(heartbeat) => Some(heartbeat),
             _ => None,
@@ -139,7 +136,6 @@ impl Collector {
             |old, new| old.labels() == new.labels(),
             |probe| probing::start(&self.tasks, &self.shared, probe),
         );
-        (*dropped, *pools) = (config.dropped, config.pools);
         if host.as_ref().map(|(interval, _)| *interval) != config.host_interval {
             if let Some((_, group)) = host.take() {
                 group.stopping().cancel();
@@ -196,8 +192,8 @@ impl Collector {
         Snapshot {
             targets: state.targets.iter().map(Running::status).collect(),
             probes: state.probes.iter().map(Running::status).collect(),
-            dropped: state.dropped.clone(),
-            scrape_pools: state.pools.clone(),
+            dropped: state.pools.iter().flat_map(Pool::dropped).collect(),
+            scrape_pools: state.pools.iter().map(|p| p.job.name.clone()).collect(),
         }
     }
 
@@ -237,6 +233,7 @@ impl Stats {
             ("vigie_collect_probe_runs_total", self.probe_runs_total),
             ("vigie_collect_probe_failures_total", self.probe_failures_total),
             ("vigie_collect_probes_dropped_total", self.probes_dropped_total),
+            ("vigie_collect_discovery_failures_total", self.discovery_failures_total),
             ("vigie_collect_panics_total", self.panics_total),
         ]
         .into_iter()

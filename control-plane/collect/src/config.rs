@@ -4,8 +4,8 @@ use crate::{
     expand::expand,
     probe::config::{Probe, ProbeDefaults, read as read_probes},
     scrape::{
-        config::read as read_scrape,
-        target::{Target, build},
+        config::{Job, read as read_scrape},
+        target::build,
     },
 };
 use kit::{
@@ -56,9 +56,9 @@ pub struct Dropped {
 /// What is to be collected. Empty by default.
 #[derive(Debug, Clone, Default)]
 pub struct CollectConfig {
-    pub(crate) targets: Vec<Arc<Target>>,
-    pub(crate) dropped: Vec<Dropped>,
-    pub(crate) pools: Vec<String>,
+    pub(crate) jobs: Vec<Arc<Job>>,
+    /// Targets that are named in the files themselves.
+    pub(crate) targets: usize,
     pub(crate) probes: Vec<Arc<Probe>>,
     pub(crate) host_interval: Option<Duration>,
 }
@@ -76,11 +76,9 @@ impl CollectConfig {
         {
             for job in read_scrape(&doc, !files.whole_prometheus, &mut problems) {
                 let job = Arc::new(job);
-                let built = build(&job);
-                config.pools.push(job.name.clone());
-                config.targets.extend(built.targets.into_iter().map(Arc::new));
-                let dropped = |labels| Dropped { scrape_pool: job.name.clone(), discovered_labels: labels };
-                config.dropped.extend(built.dropped.into_iter().map(dropped));
+                let built = build(&job, std::iter::empty());
+                config.targets += built.targets.len();
+                config.jobs.push(Arc::clone(&job));
                 for fault in built.faults {
                     problems.push(Problem::unplaced(file.name, fault));
                 }
@@ -96,7 +94,7 @@ impl CollectConfig {
     }
 
     pub fn target_count(&self) -> usize {
-        self.targets.len()
+        self.targets
     }
 
     pub fn probe_count(&self) -> usize {

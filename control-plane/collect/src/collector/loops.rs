@@ -26,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 /// A loop: what it asks, what it shows, and how to end it.
 #[derive(Debug)]
 pub(super) struct Running<T, S> {
-    what: Arc<T>,
+    pub(super) what: Arc<T>,
     pub(super) status: Arc<Mutex<S>>,
     pub(super) stop: CancellationToken,
     /// Set before `stop` when it is gone for good, so that its series end.
@@ -128,8 +128,13 @@ async fn scrape(
         return add(&shared.counters.scrapes_dropped, 1);
     };
     let begun = shared.clock.elapsed();
-    let answer = match tokio::time::timeout(target.timeout, fetch(&shared.clients, connection, target)).await
-    {
+    let asked = async {
+        match &target.forced {
+            Some(why) => Err(why.to_string()),
+            None => fetch(&shared.clients, connection, target).await,
+        }
+    };
+    let answer = match tokio::time::timeout(target.timeout, asked).await {
         Ok(answer) => answer,
         Err(_) => Err(format!("no answer within {}", model::duration::format(target.timeout))),
     };

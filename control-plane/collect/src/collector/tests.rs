@@ -155,3 +155,48 @@ async fn the_host_is_read_when_it_is_wanted() {
     collector.reload(CollectConfig::default());
     assert!(collector.stop(Duration::from_secs(5)).await);
 }
+
+#[tokio::test]
+async fn targets_follow_what_files_and_servers_say() {
+    let b = Bench::new().await;
+    let dir = tempfile::tempdir().expect("a folder");
+    let file = dir.path().join("t.yml");
+    let write = |text: &str| std::fs::write(&file, text).expect("writes");
+    let at = b.server.address().to_string();
+    let listed = format!("[{{\"targets\": [\"{at}\"], \"labels\": {{\"from\": \"http\"}}}}]");
+    let json = ResponseTemplate::new(200).set_body_raw(listed, "application/json");
+    Mock::given(path("/list")).respond_with(json).mount(&b.server).await;
+    write(&format!("- targets: ['{at}']\n  labels: {{env: one}}\n"));
+    let jobs = format!(
+        "{{job_name: files, scrape_interval: 100ms, target_limit: 2, file_sd_configs: [{{files: ['{}'], refresh_interval: 100ms}}],
+           relabel_configs: [{{source_labels: [__meta_filepath], regex: '.*/', replacement: '', target_label: file}}]}},
+          {{job_name: http, scrape_interval: 100ms, http_sd_configs: [{{url: 'http://{at}/list', refresh_interval: 100ms}}]}}",
+        file.display()
+    );
+    let collector = b.start(b.config(&jobs, ""));
+    let of = |env: &str| b.store.of("a{").into_iter().find(|l| l.contains(env));
+    until("what is found", || of("env=one").is_some() && of("from=http").is_some()).await;
+
+    // What is broken changes nothing, and is counted.
+    write("- targets: [");
+    until("the failure", || collector.stats().discovery_failures_total > 0).await;
+    assert_eq!(collector.snapshot().targets.len(), 2);
+    let since = collector.snapshot().targets[1].since_ms;
+
+    write(&format!("- targets: ['{at}']\n  labels: {{env: two}}\n"));
+    until("the other target", || of("env=two").is_some()).await;
+    until("the end of the first", || of("env=one").is_some_and(|l| l.contains("stale@"))).await;
+    assert_eq!(collector.snapshot().targets[1].since_ms, since, "another job's goes on");
+
+    // A reload takes nothing away that was found.
+    collector.reload(b.config(&jobs, ""));
+    assert_eq!(collector.snapshot().targets.len(), 2);
+
+    write("- targets: ['x:1', 'x:2', 'x:3']\n");
+    let errors = || {
+        collector.snapshot().targets.iter().filter(|t| t.last_error.contains("target_limit exceeded")).count()
+    };
+    until("too many", || errors() == 3).await;
+    assert!(!of("from=http").expect("is there").contains("stale"));
+    assert!(collector.stop(Duration::from_secs(5)).await);
+}

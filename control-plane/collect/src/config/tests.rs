@@ -19,7 +19,10 @@ fn names_of_the_environment_are_put_in() {
         "probes: [{name: auth, url: 'http://${AUTH}/api/v1/health'}]",
     )
     .unwrap();
-    assert_eq!(config.targets[0].url.as_str(), "http://auth:3002/metrics");
+    assert_eq!(
+        build(&config.jobs[0], std::iter::empty()).targets[0].url.as_str(),
+        "http://auth:3002/metrics"
+    );
     assert_eq!(config.probes[0].url, "http://auth:3002/api/v1/health");
 }
 

@@ -5,13 +5,13 @@
 
 pub(crate) mod auth;
 
-pub(crate) use auth::Auth;
-
 use super::{
+    client::{self, HttpConfig},
     exposition::{Format, Forms},
     ingest::native::{self, NativeLimits},
     relabel::Relabel,
 };
+use crate::discovery::{self, Source};
 use kit::{
     problem::Problems,
     yaml::{Document, Kind, MapReader, Node},
@@ -57,15 +57,18 @@ pub(crate) struct Job {
     pub(crate) scheme: String,
     pub(crate) path: String,
     pub(crate) params: Vec<(String, Vec<String>)>,
-    pub(crate) auth: Option<Auth>,
-    pub(crate) follow_redirects: bool,
+    pub(crate) http: HttpConfig,
     pub(crate) compression: bool,
     /// The value of the `Accept` header.
     pub(crate) accept: String,
     /// The format where the answer names none that is known.
     pub(crate) fallback: Option<Format>,
     pub(crate) limits: Limits,
+    /// Dropped targets that are kept for show; `None`: all.
+    pub(crate) keep_dropped: Option<u64>,
     pub(crate) groups: Vec<Group>,
+    /// Where more are found.
+    pub(crate) sources: Vec<Source>,
     pub(crate) relabel: Vec<Relabel>,
     pub(crate) metric_relabel: Vec<Relabel>,
 }
@@ -79,6 +82,7 @@ struct Global {
     protocols: Vec<String>,
     histograms: Histograms,
     extra_metrics: bool,
+    keep_dropped: Option<u64>,
 }
 
 /// What a job or `global` says about histograms.
@@ -101,18 +105,9 @@ const PROTO: &str = "PrometheusProto";
 
 /// Known to Prometheus, not built here yet.
 const NOT_YET: &[&str] = &[
-    "tls_config",
-    "oauth2",
-    "proxy_url",
-    "no_proxy",
-    "proxy_from_environment",
-    "proxy_connect_header",
-    "http_headers",
     "scrape_failure_log_file",
     "metric_name_validation_scheme",
     "metric_name_escaping_scheme",
-    "file_sd_configs",
-    "http_sd_configs",
     "dns_sd_configs",
     "consul_sd_configs",
     "kubernetes_sd_configs",
@@ -190,6 +185,7 @@ fn read_global(r: Option<MapReader<'_>>) -> Global {
         protocols: Vec::new(),
         histograms: Histograms::default(),
         extra_metrics: false,
+        keep_dropped: None,
     };
     let Some(mut r) = r else { return global };
     let timeout = positive(&mut r, "scrape_timeout");
@@ -203,15 +199,10 @@ fn read_global(r: Option<MapReader<'_>>) -> Global {
     global.limits = read_limits(&mut r, Limits::default());
     global.protocols = read_protocols(&mut r);
     global.histograms = read_histograms(&mut r, Histograms::default());
+    global.keep_dropped = r.u64("keep_dropped_targets").filter(|n| *n > 0);
     global.extra_metrics = r.bool("extra_scrape_metrics").unwrap_or(false);
     // What belongs to rules and to other readers of the same file.
-    for other in [
-        "evaluation_interval",
-        "rule_query_offset",
-        "external_labels",
-        "query_log_file",
-        "keep_dropped_targets",
-    ] {
+    for other in ["evaluation_interval", "rule_query_offset", "external_labels", "query_log_file"] {
         r.node(other);
     }
     refuse_unbuilt(&mut r);
@@ -230,7 +221,14 @@ fn positive(r: &mut MapReader<'_>, name: &'static str) -> Option<Duration> {
 fn refuse_unbuilt(r: &mut MapReader<'_>) {
     for name in NOT_YET {
         if let Some(node) = r.node(name) {
-            r.problem(node, format!("`{name}` is not supported yet"));
+            let instead = match name.strip_suffix("_sd_configs") {
+                Some(_) => {
+                    "targets are found by static_configs, file_sd_configs and http_sd_configs: let a script write a file of targets"
+                }
+                None => "leave it out",
+            };
+            let problem = r.doc.problem(node, format!("`{name}` is not supported"));
+            r.problems.push(problem.with_help(instead));
         }
     }
 }
@@ -382,7 +380,8 @@ fn read_job(mut r: MapReader<'_>, global: &Global, dir: &Path) -> Option<Job> {
     let groups = r.list("static_configs").iter().filter_map(|n| read_group(&mut r, n)).collect();
     let relabel = read_rules(&mut r, "relabel_configs");
     let metric_relabel = read_rules(&mut r, "metric_relabel_configs");
-    let auth = auth::read(&mut r, dir);
+    let http = client::read(&mut r, dir);
+    let sources = discovery::read(&mut r, dir);
     let histograms = read_histograms(&mut r, global.histograms);
     let job = Job {
         name,
@@ -400,19 +399,19 @@ fn read_job(mut r: MapReader<'_>, global: &Global, dir: &Path) -> Option<Job> {
         scheme,
         path: r.text("metrics_path").unwrap_or("/metrics").to_owned(),
         params,
-        auth,
-        follow_redirects: r.bool("follow_redirects").unwrap_or(true),
+        http,
         compression: r.bool("enable_compression").unwrap_or(true),
         accept: accept_header(protocols, histograms.forms.native),
         fallback,
         limits: read_limits(&mut r, global.limits),
+        keep_dropped: r
+            .u64("keep_dropped_targets")
+            .map_or(global.keep_dropped, |n| Some(n).filter(|n| *n > 0)),
         groups,
+        sources,
         relabel,
         metric_relabel,
     };
-    // HTTP/2 is used where the target offers it, whatever this says; dropped targets are all kept for show.
-    r.bool("enable_http2");
-    r.u64("keep_dropped_targets");
     refuse_unbuilt(&mut r);
     let sound = r.problems.len() == before;
     r.finish();
@@ -436,7 +435,11 @@ fn read_group(r: &mut MapReader<'_>, node: &Node) -> Option<Group> {
         r.problem(node, "empty entry in `static_configs`");
         return None;
     }
-    let mut r = r.item(node)?;
+    r.item(node).map(group)
+}
+
+/// Reads a group of targets.
+pub(crate) fn group(mut r: MapReader<'_>) -> Group {
     let mut targets = Vec::new();
     for (node, text) in r.texts("targets") {
         if text.is_empty() || text.contains(['/', ' ']) {
@@ -457,7 +460,7 @@ fn read_group(r: &mut MapReader<'_>, node: &Node) -> Option<Group> {
         labels.insert(name.to_owned(), value.text().unwrap_or("").to_owned());
     }
     r.finish();
-    Some(Group { targets, labels })
+    Group { targets, labels }
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ fn target(job: &str) -> Target {
     let mut problems = Problems::default();
     let jobs = config::read(&doc, true, &mut problems);
     assert!(problems.is_empty(), "{problems}");
-    target::build(&Arc::new(jobs[0].clone())).targets.remove(0)
+    target::build(&Arc::new(jobs[0].clone()), std::iter::empty()).targets.remove(0)
 }
 
 struct Bench {
