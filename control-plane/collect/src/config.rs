@@ -74,7 +74,7 @@ impl CollectConfig {
         if let Some(file) = files.scrape
             && let Some(doc) = document(file, files.values, &mut problems)
         {
-            for job in read_scrape(&doc, !files.whole_prometheus, &mut problems) {
+            for job in read_scrape(&doc, !files.whole_prometheus, files.values, &mut problems) {
                 let job = Arc::new(job);
                 let built = build(&job, std::iter::empty());
                 config.targets += built.targets.len();
@@ -102,7 +102,8 @@ impl CollectConfig {
     }
 }
 
-fn document(
+/// A file's tree, with its `${NAME}` replaced.
+pub(crate) fn document(
     file: File<'_>,
     values: &dyn Fn(&str) -> Option<String>,
     problems: &mut Problems,

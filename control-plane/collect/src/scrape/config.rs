@@ -11,13 +11,20 @@ use super::{
     ingest::native::{self, NativeLimits},
     relabel::Relabel,
 };
-use crate::discovery::{self, Source};
+use crate::{
+    config::{File, document},
+    discovery::{self, Source},
+};
 use kit::{
     problem::Problems,
     yaml::{Document, Kind, MapReader, Node},
 };
 use model::{duration, labels::is_legacy_name};
-use std::{collections::BTreeMap, path::Path, time::Duration};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 /// Bounds on one scrape. `None`: no bound of the user's.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -47,6 +54,8 @@ pub(crate) struct Job {
     pub(crate) honor_timestamps: bool,
     /// Whether series end too whose samples bring their own time.
     pub(crate) track_timestamps: bool,
+    /// Whether names must be of the classic alphabet.
+    pub(crate) legacy_names: bool,
     /// Whether a scrape's bounds are series too.
     pub(crate) extra_metrics: bool,
     /// Which forms of histograms are taken.
@@ -83,6 +92,14 @@ struct Global {
     histograms: Histograms,
     extra_metrics: bool,
     keep_dropped: Option<u64>,
+    names: Names,
+}
+
+/// What a job or `global` says about names.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+struct Names {
+    legacy: bool,
+    escaping: Option<&'static str>,
 }
 
 /// What a job or `global` says about histograms.
@@ -106,8 +123,6 @@ const PROTO: &str = "PrometheusProto";
 /// Known to Prometheus, not built here yet.
 const NOT_YET: &[&str] = &[
     "scrape_failure_log_file",
-    "metric_name_validation_scheme",
-    "metric_name_escaping_scheme",
     "dns_sd_configs",
     "consul_sd_configs",
     "kubernetes_sd_configs",
@@ -139,18 +154,54 @@ const NOT_YET: &[&str] = &[
 
 /// Reads a whole file: `global` and `scrape_configs`. `own_only` refuses the other sections of a
 /// `prometheus.yml`; else they are left alone.
-pub(crate) fn read(doc: &Document, own_only: bool, problems: &mut Problems) -> Vec<Job> {
-    let dir = Path::new(&doc.file).parent().unwrap_or(Path::new("")).to_owned();
+///
+/// `values` are those of `${NAME}` in the files that `scrape_config_files` names.
+pub(crate) fn read(
+    doc: &Document,
+    own_only: bool,
+    values: &dyn Fn(&str) -> Option<String>,
+    problems: &mut Problems,
+) -> Vec<Job> {
+    let dir = folder(doc);
     let Some(mut root) = doc.reader(problems) else { return Vec::new() };
     let global = read_global(root.child("global"));
     let mut jobs: Vec<Job> = Vec::new();
+    read_jobs(&mut root, &global, &dir, &mut jobs);
+    for (node, pattern) in root.texts("scrape_config_files") {
+        if pattern.rsplit_once('/').is_some_and(|(folder, _)| folder.contains('*')) {
+            root.problem(node, format!("{pattern:?} has a * elsewhere than in its last element"));
+            continue;
+        }
+        for path in kit::files::matching(&dir.join(pattern)) {
+            match std::fs::read_to_string(&path) {
+                Ok(text) => read_more(&path, &text, &global, values, root.problems, &mut jobs),
+                Err(e) => root.problem(node, format!("cannot read {}: {e}", path.display())),
+            }
+        }
+    }
+    if !own_only {
+        for other in
+            ["rule_files", "alerting", "remote_write", "remote_read", "storage", "tracing", "runtime", "otlp"]
+        {
+            root.node(other);
+        }
+    }
+    root.finish();
+    jobs
+}
+
+fn folder(doc: &Document) -> PathBuf {
+    Path::new(&doc.file).parent().unwrap_or(Path::new("")).to_owned()
+}
+
+fn read_jobs(root: &mut MapReader<'_>, global: &Global, dir: &Path, jobs: &mut Vec<Job>) {
     for node in root.list("scrape_configs") {
         if node.is_null() {
             root.problem(node, "empty scrape config");
             continue;
         }
         let Some(r) = root.item(node) else { continue };
-        if let Some(job) = read_job(r, &global, &dir) {
+        if let Some(job) = read_job(r, global, dir) {
             if jobs.iter().any(|j| j.name == job.name) {
                 let name_node = node.get("job_name").unwrap_or(node);
                 root.problem(name_node, format!("another scrape config has the job name {:?}", job.name));
@@ -158,23 +209,23 @@ pub(crate) fn read(doc: &Document, own_only: bool, problems: &mut Problems) -> V
             jobs.push(job);
         }
     }
-    if !own_only {
-        for other in [
-            "rule_files",
-            "alerting",
-            "remote_write",
-            "remote_read",
-            "storage",
-            "tracing",
-            "runtime",
-            "otlp",
-            "scrape_config_files",
-        ] {
-            root.node(other);
-        }
-    }
+}
+
+/// Reads a file that `scrape_config_files` names: it has jobs and nothing else.
+fn read_more(
+    path: &Path,
+    text: &str,
+    global: &Global,
+    values: &dyn Fn(&str) -> Option<String>,
+    problems: &mut Problems,
+    jobs: &mut Vec<Job>,
+) {
+    let name = path.display().to_string();
+    let Some(doc) = document(File { name: &name, text }, values, problems) else { return };
+    let dir = folder(&doc);
+    let Some(mut root) = doc.reader(problems) else { return };
+    read_jobs(&mut root, global, &dir, jobs);
     root.finish();
-    jobs
 }
 
 fn read_global(r: Option<MapReader<'_>>) -> Global {
@@ -186,6 +237,7 @@ fn read_global(r: Option<MapReader<'_>>) -> Global {
         histograms: Histograms::default(),
         extra_metrics: false,
         keep_dropped: None,
+        names: Names::default(),
     };
     let Some(mut r) = r else { return global };
     let timeout = positive(&mut r, "scrape_timeout");
@@ -200,6 +252,7 @@ fn read_global(r: Option<MapReader<'_>>) -> Global {
     global.protocols = read_protocols(&mut r);
     global.histograms = read_histograms(&mut r, Histograms::default());
     global.keep_dropped = r.u64("keep_dropped_targets").filter(|n| *n > 0);
+    global.names = read_names(&mut r, Names::default());
     global.extra_metrics = r.bool("extra_scrape_metrics").unwrap_or(false);
     // What belongs to rules and to other readers of the same file.
     for other in ["evaluation_interval", "rule_query_offset", "external_labels", "query_log_file"] {
@@ -231,6 +284,34 @@ fn refuse_unbuilt(r: &mut MapReader<'_>) {
             r.problems.push(problem.with_help(instead));
         }
     }
+}
+
+/// How names are written for us that are not of the classic alphabet.
+const ESCAPINGS: [&str; 4] = ["allow-utf-8", "underscores", "dots", "values"];
+
+/// What a job or `global` says about names; `from` is what it does not say.
+fn read_names(r: &mut MapReader<'_>, from: Names) -> Names {
+    let legacy = r.parsed("metric_name_validation_scheme", |text| match text {
+        "" => Ok(from.legacy),
+        "utf8" => Ok(false),
+        "legacy" => Ok(true),
+        other => Err(format!("{other:?} is not a scheme of names: utf8 or legacy")),
+    });
+    let escaping = r.parsed("metric_name_escaping_scheme", |text| {
+        let known = ESCAPINGS.iter().find(|e| **e == text).copied();
+        if text.is_empty() { Ok(from.escaping) } else { known.map(Some).ok_or(()) }
+            .map_err(|()| format!("{text:?} is not an escaping of names: {}", ESCAPINGS.join(", ")))
+    });
+    let names = Names { legacy: legacy.unwrap_or(from.legacy), escaping: escaping.unwrap_or(from.escaping) };
+    if names.legacy && names.escaping == Some(ESCAPINGS[0]) {
+        let node = r.node("metric_name_escaping_scheme").or(r.node("metric_name_validation_scheme"));
+        let node = node.unwrap_or(r.node);
+        r.problem(
+            node,
+            "names in UTF-8 are asked for by their escaping, and not allowed by their validation",
+        );
+    }
+    names
 }
 
 /// What a job or `global` says about histograms; `from` is what it does not say.
@@ -315,7 +396,7 @@ fn read_protocols(r: &mut MapReader<'_>) -> Vec<String> {
 
 /// The `Accept` header for protocols in the order of preference. Where none are named, the one that can carry
 /// native histograms comes first if they are wanted.
-fn accept_header(protocols: &[String], native: bool) -> String {
+fn accept_header(protocols: &[String], native: bool, names: Names) -> String {
     let texts =
         ["OpenMetricsText1.0.0", "OpenMetricsText0.0.1", "PrometheusText1.0.0", "PrometheusText0.0.4"];
     let default = native.then_some(PROTO).into_iter().chain(texts);
@@ -327,9 +408,10 @@ fn accept_header(protocols: &[String], native: bool) -> String {
         .collect();
     let mut parts: Vec<String> = Vec::new();
     for (i, media) in types.iter().enumerate() {
-        // Names beyond the classic alphabet need not be escaped for us.
-        let utf8 = if media.contains("1.0.0") { ";escaping=allow-utf-8" } else { "" };
-        parts.push(format!("{media}{utf8};q=0.{}", 9usize.saturating_sub(i).max(2)));
+        // Names beyond the classic alphabet need not be escaped for us, where they are allowed.
+        let escaping = names.escaping.unwrap_or(if names.legacy { "underscores" } else { ESCAPINGS[0] });
+        let escaping = if media.contains("1.0.0") { format!(";escaping={escaping}") } else { String::new() };
+        parts.push(format!("{media}{escaping};q=0.{}", 9usize.saturating_sub(i).max(2)));
     }
     parts.push("*/*;q=0.1".to_owned());
     parts.join(",")
@@ -383,11 +465,13 @@ fn read_job(mut r: MapReader<'_>, global: &Global, dir: &Path) -> Option<Job> {
     let http = client::read(&mut r, dir);
     let sources = discovery::read(&mut r, dir);
     let histograms = read_histograms(&mut r, global.histograms);
+    let names = read_names(&mut r, global.names);
     let job = Job {
         name,
         honor_labels: r.bool("honor_labels").unwrap_or(false),
         honor_timestamps: r.bool("honor_timestamps").unwrap_or(true),
         track_timestamps: r.bool("track_timestamps_staleness").unwrap_or(false),
+        legacy_names: names.legacy,
         extra_metrics: r.bool("extra_scrape_metrics").unwrap_or(global.extra_metrics),
         forms: histograms.forms,
         native: NativeLimits {
@@ -401,7 +485,7 @@ fn read_job(mut r: MapReader<'_>, global: &Global, dir: &Path) -> Option<Job> {
         params,
         http,
         compression: r.bool("enable_compression").unwrap_or(true),
-        accept: accept_header(protocols, histograms.forms.native),
+        accept: accept_header(protocols, histograms.forms.native, names),
         fallback,
         limits: read_limits(&mut r, global.limits),
         keep_dropped: r

@@ -19,8 +19,10 @@ use super::{
 };
 use exemplars::Exemplars;
 use model::{
-    Append, AppendError, Batch, ExemplarSink, Labels, LabelsBuilder, Reject, SeriesRef, Timestamp, Value,
-    labels::METRIC_NAME, stale_nan,
+    Append, AppendError, Batch, ExemplarSink, Label, Labels, LabelsBuilder, Reject, SeriesRef, Timestamp,
+    Value,
+    labels::{METRIC_NAME, is_legacy_metric_name, is_legacy_name},
+    stale_nan,
 };
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -531,6 +533,15 @@ impl Ingest {
             return Ok(None);
         }
         let labels = labels.build();
+        if job.legacy_names {
+            let fits = |l: &Label| match &*l.name {
+                METRIC_NAME => is_legacy_metric_name(&l.value),
+                name => is_legacy_name(name),
+            };
+            if !labels.iter().all(fits) {
+                return Err(Fault::Text(format!("series {labels} has a name beyond the classic alphabet")));
+            }
+        }
         if labels.metric_name().is_empty() {
             return Err(Fault::Text("relabelling left a series without a metric name".to_owned()));
         }

@@ -77,7 +77,7 @@ fn target(dir: &Path, address: SocketAddr, job: &str) -> Result<Target, String> 
     let name = dir.join("s.yaml").display().to_string();
     let doc = Document::parse(&name, &text).map_err(|p| p.to_string())?;
     let mut problems = Problems::default();
-    let jobs = config::read(&doc, true, &mut problems);
+    let jobs = config::read(&doc, true, &|_| None, &mut problems);
     let jobs = problems.into_result(jobs).map_err(|p| p.to_string())?;
     Ok(targets(&Arc::new(jobs[0].clone()), std::iter::empty()).targets.remove(0))
 }

@@ -39,17 +39,43 @@ impl Classic {
             return None;
         }
         self.buckets.pop();
+        let (spans, positive) = compact(&counts);
         let bounds: Vec<f64> = self.buckets.iter().map(|b| b.0).collect();
         Some(Histogram {
             schema: CUSTOM_BUCKETS_SCHEMA,
             count,
             sum: self.sum,
-            positive_spans: vec![Span { offset: 0, length: u32::try_from(counts.len()).ok()? }],
-            positive: counts,
+            positive_spans: spans,
+            positive,
             custom_bounds: Some(Arc::from(bounds)),
             ..Histogram::default()
         })
     }
+}
+
+/// Empty buckets between others that cost less than another span.
+const GAP: usize = 2;
+
+/// Buckets without the empty ones at both ends, and without long runs of them.
+fn compact(counts: &[f64]) -> (Vec<Span>, Vec<f64>) {
+    let (mut spans, mut kept): (Vec<Span>, Vec<f64>) = (Vec::new(), Vec::new());
+    let mut empty = 0;
+    for count in counts {
+        if *count == 0.0 {
+            empty += 1;
+            continue;
+        }
+        let gap = std::mem::take(&mut empty);
+        match spans.last_mut() {
+            Some(span) if gap <= GAP => {
+                kept.extend(std::iter::repeat_n(0.0, gap));
+                span.length += u32::try_from(gap + 1).unwrap_or(1);
+            }
+            _ => spans.push(Span { offset: i32::try_from(gap).unwrap_or(i32::MAX), length: 1 }),
+        }
+        kept.push(*count);
+    }
+    (spans, kept)
 }
 
 /// One histogram while its lines come.

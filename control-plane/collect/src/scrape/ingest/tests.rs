@@ -10,7 +10,7 @@ fn target(job: &str) -> Target {
     let text = format!("scrape_configs:\n- job_name: j\n  static_configs: [{{targets: ['h:1']}}]\n{job}");
     let doc = Document::parse("s.yaml", &text).unwrap();
     let mut problems = Problems::default();
-    let jobs = config::read(&doc, true, &mut problems);
+    let jobs = config::read(&doc, true, &|_| None, &mut problems);
     assert!(problems.is_empty(), "{problems}");
     target::build(&Arc::new(jobs[0].clone()), std::iter::empty()).targets.remove(0)
 }
@@ -359,4 +359,14 @@ fn each_exemplar_is_handed_on_once() {
         *kept.0.lock().unwrap(),
         ["c_total {t=\"1\"} 0.5@1000", "d_total {t=\"x\"} 2@700", "c_total {t=\"2\"} 0.5@3000"]
     );
+}
+
+#[test]
+fn names_beyond_the_classic_alphabet_are_taken_unless_a_job_forbids_them() {
+    let body = "{\"a.b\",\"x.y\"=\"1\"} 1\n";
+    let mut b = bench("");
+    assert_eq!(b.text(1000, body).error, None);
+    let mut b = bench("  metric_name_validation_scheme: legacy\n");
+    assert!(b.text(1000, body).error.is_some_and(|e| e.ends_with("has a name beyond the classic alphabet")));
+    assert!(b.target.job.accept.contains("version=1.0.0;escaping=underscores"));
 }

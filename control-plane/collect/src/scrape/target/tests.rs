@@ -5,7 +5,7 @@ use kit::{problem::Problems, yaml::Document};
 fn built(job: &str) -> Built {
     let doc = Document::parse("s.yaml", &format!("scrape_configs:\n- job_name: j\n{job}")).unwrap();
     let mut problems = Problems::default();
-    let jobs = read(&doc, true, &mut problems);
+    let jobs = read(&doc, true, &|_| None, &mut problems);
     assert!(problems.is_empty(), "{problems}");
     build(&Arc::new(jobs[0].clone()), std::iter::empty())
 }

@@ -49,7 +49,10 @@ fn prometheus_own_documents_are_converted_as_prometheus_does() {
             let exemplars = want["es"].as_array().map_or(0, Vec::len);
             expected.push(format!("{labels} {value} {:?} {exemplars}", want["t"].as_i64()));
         }
-        assert_eq!(got, expected, "{}", case["test"]);
+        for (got, expected) in got.iter().zip(&expected) {
+            assert_eq!(got, expected, "{}", case["test"]);
+        }
+        assert_eq!(got.len(), expected.len());
     }
 }
 
@@ -66,6 +69,8 @@ fn parts_that_contradict_each_other_make_no_histogram() {
     check(&[(1.0, 2.0)], Some(5.0), Some(&[2.0, 3.0]));
     check(&[], Some(5.0), Some(&[5.0]));
     check(&[], None, None);
+    check(&[(1.0, 0.0), (2.0, 1.0), (3.0, 1.0), (4.0, 2.0), (5.0, 2.0)], Some(2.0), Some(&[1.0, 0.0, 1.0]));
+    check(&[(1.0, 1.0), (2.0, 1.0), (3.0, 1.0), (4.0, 1.0), (5.0, 2.0)], None, Some(&[1.0, 1.0]));
     check(&[(1.0, 4.0), (2.0, 2.0)], Some(5.0), None);
     check(&[(1.0, 2.0), (inf, 5.0)], Some(4.0), None);
     check(&[(1.0, f64::NAN)], Some(4.0), None);
