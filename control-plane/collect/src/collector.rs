@@ -59,6 +59,9 @@ pub struct CollectDeps {
 /// How often Vigie writes about itself.
 const SELF_INTERVAL: Duration = Duration::from_secs(5);
 
+/// Targets that are shown to be cut off, at most.
+const MOST_CUT_OFF: usize = 1000;
+
 /// What all loops share.
 #[derive(Debug)]
 struct Shared {
@@ -170,6 +173,7 @@ impl Collector {
             async move {
                 let at = this.shared.clock.now_ms();
                 let mut readings = this.stats().readings();
+                readings.extend(this.cut_off());
                 for source in sources.iter() {
                     readings.extend(source.read(at));
                 }
@@ -203,6 +207,17 @@ impl Collector {
             (state.targets.len(), state.probes.len())
         };
         self.shared.counters.stats(targets, probes)
+    }
+
+    /// How many series are left out, of the targets that have such.
+    fn cut_off(&self) -> Vec<Reading> {
+        let state = self.state();
+        let statuses = state.targets.iter().map(Running::status);
+        let reading = |t: TargetStatus| {
+            let labels = t.labels.keep(&["job", "instance"]);
+            reading("vigie_collect_target_series_refused", &labels, t.refused as f64)
+        };
+        statuses.filter(|t| t.refused > 0).take(MOST_CUT_OFF).map(reading).collect()
     }
 
     /// Stops all loops and waits for runs on their way, at most `patience`. Returns whether all had ended.

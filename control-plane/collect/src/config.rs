@@ -29,6 +29,8 @@ pub struct CollectFiles<'a> {
     pub scrape: Option<File<'a>>,
     /// The scrape file is a whole `prometheus.yml`: its other sections are left alone.
     pub whole_prometheus: bool,
+    /// Series that one target may have; what is beyond is left out, and shown.
+    pub target_series: Option<u64>,
     /// `probes/probes.yaml`.
     pub probes: Option<File<'a>>,
     /// The value of a `${NAME}`.
@@ -74,7 +76,8 @@ impl CollectConfig {
         if let Some(file) = files.scrape
             && let Some(doc) = document(file, files.values, &mut problems)
         {
-            for job in read_scrape(&doc, !files.whole_prometheus, files.values, &mut problems) {
+            for mut job in read_scrape(&doc, !files.whole_prometheus, files.values, &mut problems) {
+                job.limits.series = files.target_series;
                 let job = Arc::new(job);
                 let built = build(&job, std::iter::empty());
                 config.targets += built.targets.len();

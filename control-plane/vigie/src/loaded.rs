@@ -138,6 +138,7 @@ fn collect(
     CollectConfig::parse(&CollectFiles {
         scrape: scrape.map(|(_, name, text)| File { name, text }),
         whole_prometheus,
+        target_series: Some(options.target_series),
         probes: probes.map(|(_, name, text)| File { name, text }),
         values: &|name| options.value(name),
         probe_defaults: ProbeDefaults { interval: options.probe_interval, timeout: options.probe_timeout },

@@ -24,6 +24,8 @@ pub struct Options {
     pub insecure: bool,
     pub service_token: Option<Secret>,
     pub retention: Duration,
+    /// Series that one target may have.
+    pub target_series: u64,
     pub probe_interval: Duration,
     pub probe_timeout: Duration,
     pub grafana_url: Option<String>,
@@ -54,6 +56,10 @@ impl Options {
         };
         let probe_interval = ms("HEALTH_CHECK_INTERVAL", 30_000, &mut problems);
         let probe_timeout = ms("HEALTH_CHECK_TIMEOUT", 5_000, &mut problems);
+        let target_series = settings.parsed("VIGIE_TARGET_SERIES_LIMIT", 1_000_000u64, &mut problems);
+        if target_series == 0 {
+            problems.push(setting_problem("VIGIE_TARGET_SERIES_LIMIT", "must be more than 0"));
+        }
         let second = settings.parsed("PROMETHEUS_PORT", 0u16, &mut problems);
         let slack_api_url =
             settings.get("SLACK_API_URL_FILE").and_then(|path| match std::fs::read_to_string(path) {
@@ -76,6 +82,7 @@ impl Options {
             insecure: false,
             service_token: settings.secret("SERVICE_AUTH_TOKEN", &mut problems),
             retention: Duration::from_hours(90 * 24),
+            target_series: target_series.max(1),
             probe_interval,
             probe_timeout,
             grafana_url: settings.get("GRAFANA_URL").map(str::to_owned),

@@ -152,5 +152,6 @@ async fn scrape(
         tracing::warn!(job = %target.job.name, target = %target.url, error = %error, "a scrape failed");
     }
     status.scraped(tick.at, seconds, &scraped);
+    status.refused = ingest.left_out();
     status.families = ingest.families();
 }

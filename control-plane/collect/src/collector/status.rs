@@ -60,7 +60,7 @@ pub struct TargetStatus {
     pub samples: usize,
     /// Samples that the store did not take in the last scrape: late, or doubled.
     pub rejected: usize,
-    /// Series that the store had no room for in the last scrape.
+    /// Series that are left out: it has more than a target may, or the store has no room for them.
     pub refused: usize,
     /// What it says about its metrics.
     pub families: Arc<Families>,
@@ -94,7 +94,7 @@ impl TargetStatus {
         }
         self.last_error = scraped.error.clone().unwrap_or_default();
         (self.last_scrape_ms, self.last_scrape_seconds) = (Some(at), seconds);
-        (self.samples, self.rejected, self.refused) = (scraped.kept, scraped.rejected, scraped.refused);
+        (self.samples, self.rejected) = (scraped.kept, scraped.rejected);
     }
 }
 

@@ -32,6 +32,7 @@ impl Bench {
         let values = move |name: &str| (name == "AT").then(|| address.clone());
         CollectConfig::parse(&CollectFiles {
             scrape: Some(File { name: "s.yaml", text: &format!("scrape_configs: [{jobs}]") }),
+            target_series: None,
             whole_prometheus: false,
             probes: Some(File { name: "p.yaml", text: &format!("probes: [{probes}]") }),
             values: &values,
@@ -198,5 +199,33 @@ async fn targets_follow_what_files_and_servers_say() {
     };
     until("too many", || errors() == 3).await;
     assert!(!of("from=http").expect("is there").contains("stale"));
+    assert!(collector.stop(Duration::from_secs(5)).await);
+}
+
+#[tokio::test]
+async fn a_target_that_is_cut_off_is_shown() {
+    let b = Bench::new().await;
+    let many =
+        ResponseTemplate::new(200).set_body_raw("m{i=\"1\"} 1\nm{i=\"2\"} 1\nm{i=\"3\"} 1\n", "text/plain");
+    Mock::given(path("/many")).respond_with(many).mount(&b.server).await;
+    let mut config = b.config(&(job("one", "/metrics") + &job("many", "/many")), "");
+    for job in &mut config.jobs {
+        Arc::make_mut(job).limits.series = Some(2);
+    }
+    let collector = b.start(config);
+    until("more scrapes than until all are tried again", || {
+        b.store.of("m{").first().is_some_and(|l| l.matches('@').count() > 13)
+    })
+    .await;
+    let snapshot = collector.snapshot();
+    let shown: Vec<_> = snapshot.targets.iter().map(|t| (t.health, t.samples, t.refused)).collect();
+    assert_eq!(shown, [(Health::Up, 1, 0), (Health::Up, 2, 1)]);
+    let readings = collector.cut_off();
+    assert_eq!(readings.len(), 1);
+    let (labels, refused) = &readings[0];
+    assert_eq!(
+        (labels.value("job"), labels.metric_name(), *refused),
+        ("many", "vigie_collect_target_series_refused", 1.0)
+    );
     assert!(collector.stop(Duration::from_secs(5)).await);
 }

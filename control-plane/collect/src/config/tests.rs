@@ -4,6 +4,7 @@ fn parse(scrape: &str, probes: &str) -> Result<CollectConfig, Problems> {
     let values = |name: &str| (name == "AUTH").then(|| "auth:3002".to_owned());
     CollectConfig::parse(&CollectFiles {
         scrape: Some(File { name: "scrape.yaml", text: scrape }),
+        target_series: None,
         whole_prometheus: false,
         probes: Some(File { name: "probes.yaml", text: probes }),
         values: &values,

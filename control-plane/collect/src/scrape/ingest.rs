@@ -77,6 +77,8 @@ pub(crate) struct Ingest {
     ended: bool,
     /// Scrapes until series for which there was no room are tried again.
     retry_in: u8,
+    /// Series that are left out, as the scrapes since all were tried know it.
+    left_out: usize,
     reports: [Option<SeriesRef>; REPORTS.len()],
     families: Arc<Families>,
 }
@@ -153,6 +155,7 @@ impl Ingest {
             template: Template::default(),
             ended: false,
             retry_in: 0,
+            left_out: 0,
             reports: [None; REPORTS.len()],
             families: Arc::default(),
         }
@@ -297,6 +300,7 @@ impl Ingest {
         match renewed {
             None => out.added = if self.ended { out.kept } else { 0 },
             Some(renewed) => {
+                self.left_out = if renewed.retry { out.refused } else { self.left_out + out.refused };
                 out.added = if self.ended { out.kept } else { renewed.added };
                 if !self.ended {
                     self.end_absent(&renewed, round);
@@ -499,6 +503,11 @@ impl Ingest {
         if known != Some(&wanted) && (known.is_some() || self.families.len() < MAX_FAMILIES) {
             Arc::make_mut(&mut self.families).insert(family.into_owned(), wanted);
         }
+    }
+
+    /// Series of the target that there is no room for.
+    pub(crate) fn left_out(&self) -> usize {
+        self.left_out
     }
 
     /// What the target says about its metrics.

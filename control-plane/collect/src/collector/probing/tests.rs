@@ -16,6 +16,7 @@ fn pretending() -> Vec<Arc<Probe>> {
     let text = "probes: [{name: p, kind: tcp, url: 'h:1', interval: 5s, timeout: 4900ms}]";
     let files = CollectFiles {
         scrape: None,
+        target_series: None,
         whole_prometheus: false,
         probes: Some(File { name: "p.yaml", text }),
         values: &|_| None,
