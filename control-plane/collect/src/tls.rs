@@ -70,7 +70,7 @@ const VERSIONS: [(&str, u16); 4] = [("TLS10", 10), ("TLS11", 11), ("TLS12", 12),
 /// Reads `tls_config`; what is wrong with it is noted.
 pub(crate) fn read(r: &mut MapReader<'_>, dir: &Path) -> Option<TlsOptions> {
     let mut t = r.child("tls_config")?;
-    let mut pem = |t: &mut MapReader<'_>, given: &'static str, file: &'static str| {
+    let pem = |t: &mut MapReader<'_>, given: &'static str, file: &'static str| {
         let (text, path) = (t.text(given), t.text(file));
         if text.is_some()
             && path.is_some()

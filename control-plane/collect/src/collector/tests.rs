@@ -1,3 +1,5 @@
+mod prometheus;
+
 use super::*;
 use crate::{
     config::{CollectFiles, File},

@@ -55,10 +55,6 @@ impl Place<'_> {
     pub(crate) fn line(&self) -> usize {
         self.line
     }
-
-    pub(crate) fn before(&self) -> &[u8] {
-        self.before
-    }
 }
 
 fn shared(a: &[u8], b: &[u8]) -> u16 {

@@ -29,7 +29,7 @@ impl Classic {
         let mut below = 0.0;
         for (bound, cumulative) in &self.buckets {
             // A count that falls, is negative or no number makes no histogram.
-            if bound.is_nan() || *bound == f64::NEG_INFINITY || !(*cumulative >= below) {
+            if bound.is_nan() || *bound == f64::NEG_INFINITY || cumulative.is_nan() || *cumulative < below {
                 return None;
             }
             counts.push(cumulative - below);
