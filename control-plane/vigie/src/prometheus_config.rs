@@ -57,3 +57,29 @@ pub(crate) fn rules(path: &Path, name: &str, text: &str, problems: &mut Problems
     sources.interval = interval.and_then(Node::text).and_then(|t| model::duration::parse(t).ok());
     sources
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(text: &str, want: Result<Option<usize>, &str>) {
+        let mut problems = Problems::default();
+        let sources = rules(Path::new("p.yml"), "p.yml", text, &mut problems);
+        match want {
+            Ok(most) => assert_eq!((sources.max_exemplars, problems.to_string().as_str()), (most, "")),
+            Err(why) => assert!(problems.to_string().contains(why), "{problems}"),
+        }
+    }
+
+    #[test]
+    fn the_number_of_exemplars_is_read_and_the_rest_of_storage_left_alone() {
+        check("storage: {tsdb: {out_of_order_time_window: 5m}, exemplars: {max_exemplars: 7}}", Ok(Some(7)));
+        check("storage: {exemplars: {max_exemplars: 0}}", Ok(Some(0)));
+        check("storage: {tsdb: {}}", Ok(None));
+        check(
+            "storage: {exemplars: {max_exemplars: 10000001}}",
+            Err("p.yml:1:22: at most 10000000 exemplars"),
+        );
+        check("storage: {exemplars: {max: 1}}", Err("unknown field `max`"));
+    }
+}

@@ -44,12 +44,19 @@ pub(super) fn read(mut r: MapReader<'_>, dir: &Path) -> Option<HttpSource> {
     Some(HttpSource { url: parsed?, refresh, http })
 }
 
+/// The address for people: without a password, which may stand in it.
+fn shown(url: &Url) -> String {
+    let mut shown = url.clone();
+    let named = shown.set_username("").and_then(|()| shown.set_password(None));
+    if named.is_ok() { shown.to_string() } else { "the server".to_owned() }
+}
+
 /// Asks what to scrape.
 ///
 /// # Errors
 /// A sentence: there is no answer, or it lists no targets.
 pub(crate) async fn ask(clients: &Clients, source: &HttpSource) -> Result<Found, String> {
-    let shown = source.url.as_str();
+    let shown = &shown(&source.url);
     let describe = |e: reqwest::Error| format!("{shown}: {}", chain(&e.without_url()));
     let request = clients
         .client(&source.http)?
@@ -73,6 +80,7 @@ pub(crate) async fn ask(clients: &Clients, source: &HttpSource) -> Result<Found,
         body.extend_from_slice(&chunk);
     }
     let text = String::from_utf8(body).map_err(|_| format!("{shown} sent what is not UTF-8"))?;
-    let groups: Vec<Group> = groups(shown, &text, ("__meta_url", shown)).map_err(|p| p.to_string())?;
+    let groups: Vec<Group> =
+        groups(shown, &text, ("__meta_url", source.url.as_str())).map_err(|p| p.to_string())?;
     Ok(Found { hash: 0, groups })
 }

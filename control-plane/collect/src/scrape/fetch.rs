@@ -17,6 +17,9 @@ use std::{
     time::Duration,
 };
 
+/// How the sentence about a body that is too long begins.
+pub(crate) const TOO_LONG: &str = "the body is longer than its limit";
+
 /// A target's answer.
 #[derive(Debug)]
 pub(crate) struct Body {
@@ -145,7 +148,7 @@ pub(crate) async fn fetch(
         return fetch_fully(&clients.client(&job.http)?, target).await;
     };
     let limit = job.limits.body_bytes.unwrap_or(MAX_BODY).min(MAX_BODY);
-    let too_long = || format!("the body is longer than its limit of {limit} bytes");
+    let too_long = || format!("{TOO_LONG} of {limit} bytes");
     let request = request_bytes(&clients.plain, target)?;
     let mut body = clients.buffer();
     let answer = connection.ask((&host.to_owned(), port), &request, &mut body, limit).await;
@@ -196,7 +199,7 @@ async fn fetch_fully(client: &reqwest::Client, target: &Target) -> Result<Body, 
     let mut bytes = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(describe)? {
         if (bytes.len() + chunk.len()) as u64 > limit {
-            return Err(format!("the body is longer than its limit of {limit} bytes"));
+            return Err(format!("{TOO_LONG} of {limit} bytes"));
         }
         bytes.extend_from_slice(&chunk);
     }

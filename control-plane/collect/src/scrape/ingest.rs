@@ -13,6 +13,7 @@ pub(crate) mod native;
 
 use super::{
     exposition::{Entry, Format, MetricType, Parser, Sample, nhcb, protobuf},
+    fetch::TOO_LONG,
     relabel::relabel,
     target::Target,
     template::{Place, Template, What, plain_number},
@@ -171,7 +172,12 @@ impl Ingest {
     ) -> Scraped {
         let mut out = Scraped::default();
         let mut round = Round { batch: Batch::at(at), ..Round::default() };
-        let body_bytes = answer.as_ref().map_or(0, |(bytes, _)| bytes.len());
+        // As in Prometheus: less than none is too much.
+        let body_bytes = match &answer {
+            Ok((bytes, _)) => bytes.len() as f64,
+            Err(e) if e.starts_with(TOO_LONG) => -1.0,
+            Err(_) => 0.0,
+        };
         let outcome = match answer {
             Ok((bytes, format)) => self.read_as(target, bytes, format, &mut round, &mut out),
             Err(e) => Err(Fault::Text(e)),
@@ -195,7 +201,7 @@ impl Ingest {
             out.added as f64,
             target.timeout.as_secs_f64(),
             target.job.limits.samples.unwrap_or(0) as f64,
-            body_bytes as f64,
+            body_bytes,
         ];
         let reports = if target.job.extra_metrics { REPORTS.len() } else { COMMON_REPORTS };
         match self.write(target, round, &figures[..reports], &mut out) {

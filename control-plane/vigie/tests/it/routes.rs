@@ -190,7 +190,13 @@ async fn what_changes_something_needs_more_than_a_viewer() {
     let folder = tempfile::tempdir().expect("a folder");
     let open = ["/login", "/logout"];
     // Queries by POST change nothing.
-    let queries = ["/api/v1/query", "/api/v1/query_range", "/api/v1/series", "/api/v1/labels"];
+    let queries = [
+        "/api/v1/query",
+        "/api/v1/query_range",
+        "/api/v1/query_exemplars",
+        "/api/v1/series",
+        "/api/v1/labels",
+    ];
     for route in declared(folder.path()).await {
         let reads =
             route.method == Method::GET || open.contains(&route.path) || queries.contains(&route.path);

@@ -331,7 +331,8 @@ fn the_bounds_of_a_scrape_are_series_where_that_is_asked_for() {
     let of = |b: &Bench, name: &str| b.store.of(name).concat();
     assert!(of(&b, "scrape_timeout_seconds").ends_with(": 10@1000"));
     assert!(of(&b, "scrape_sample_limit").ends_with(": 7@1000"));
-    assert!(of(&b, "scrape_body_size_bytes").ends_with(": 4@1000"));
+    b.ingest.take(&b.target, 2000, 0.5, Err(format!("{TOO_LONG} of 3 bytes")));
+    assert!(of(&b, "scrape_body_size_bytes").ends_with(": 4@1000 -1@2000"));
 }
 
 #[derive(Debug, Default)]
