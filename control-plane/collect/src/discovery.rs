@@ -46,6 +46,16 @@ pub(crate) struct Found {
 const LOOK: Duration = Duration::from_secs(5);
 
 impl Source {
+    /// Whether what the one has found may stay until the other is looked at for the first time: then it goes, if
+    /// it is not found again.
+    pub(crate) fn looks_where(&self, other: &Source) -> bool {
+        match (self, other) {
+            (Source::Files { .. }, Source::Files { .. }) => true,
+            (Source::Http(a), Source::Http(b)) => a.url == b.url,
+            _ => false,
+        }
+    }
+
     /// How often it is looked at.
     pub(crate) fn interval(&self) -> Duration {
         match self {

@@ -31,6 +31,10 @@ pub(crate) fn rules(path: &Path, name: &str, text: &str, problems: &mut Problems
     let dir = path.parent().unwrap_or(Path::new("."));
     if let Some(mut root) = doc.reader(problems) {
         for (node, pattern) in root.texts("rule_files") {
+            if pattern.rsplit_once('/').is_some_and(|(folder, _)| folder.contains('*')) {
+                root.problem(node, format!("{pattern:?} has a * elsewhere than in its last element"));
+                continue;
+            }
             let found = files::matching(&dir.join(pattern));
             if !pattern.contains('*') && found.iter().any(|p| !p.exists()) {
                 root.problem(node, format!("there is no rule file {pattern}"));
@@ -81,5 +85,6 @@ mod tests {
             Err("p.yml:1:22: at most 10000000 exemplars"),
         );
         check("storage: {exemplars: {max: 1}}", Err("unknown field `max`"));
+        check("rule_files: ['my/*/rules']", Err("has a * elsewhere than in its last element"));
     }
 }

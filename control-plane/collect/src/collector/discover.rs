@@ -52,8 +52,13 @@ impl Collector {
         let mut old: HashMap<String, Pool> = state.pools.drain(..).map(|p| (p.job.name.clone(), p)).collect();
         let mut wanted = Vec::new();
         for job in jobs {
-            let before = old.remove(&job.name).filter(|p| p.job.sources == job.sources);
-            let found = before.map_or_else(|| vec![FoundGroups::default(); job.sources.len()], |p| p.found);
+            let before = old.remove(&job.name);
+            let found = job.sources.iter().enumerate().map(|(i, source)| {
+                let before = before.as_ref()?;
+                let same = before.job.sources.get(i).is_some_and(|b| b.looks_where(source));
+                before.found.get(i).filter(|_| same).cloned()
+            });
+            let found = found.map(Option::unwrap_or_default).collect();
             let mut pool = Pool { job, found, dropped: Vec::new(), faults: Vec::new() };
             wanted.extend(pool.targets());
             state.pools.push(pool);

@@ -77,6 +77,7 @@ impl Prometheus {
             let floats = series["values"].as_array().cloned().unwrap_or_default();
             let histograms = series["histograms"].as_array().cloned().unwrap_or_default();
             let samples = floats.iter().chain(&histograms).map(|v| {
+                #[expect(clippy::cast_possible_truncation, reason = "a time of this century")]
                 let at = (v[0].as_f64().expect("a time") * 1000.0).round() as i64;
                 let shown = match v[1].as_str() {
                     Some(text) => text.parse::<f64>().expect("a number").to_string(),
