@@ -4,6 +4,7 @@
 //! what did not. A target that is removed ends with staleness markers; one that stops because the process stops
 //! does not, so that a restart makes no gap.
 
+mod discover;
 mod loops;
 mod probing;
 mod status;
@@ -11,7 +12,7 @@ mod status;
 pub use status::{Health, ProbeStatus, Snapshot, Stats, TargetStatus};
 
 use crate::{
-    config::{CollectConfig, Dropped},
+    config::CollectConfig,
     host,
     probe::{
         Prober,
@@ -22,13 +23,14 @@ use crate::{
     scrape::{fetch::Clients, target::Target},
     self_::{SelfSource, based},
 };
+use discover::Pool;
 use kit::{
     clock::Clock,
     secret::Secret,
     tasks::{Schedule, Tasks},
 };
 use loops::Running;
-use model::{Append, Labels};
+use model::{Append, ExemplarSink, Labels};
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -39,6 +41,8 @@ use tokio::sync::Semaphore;
 #[derive(Debug)]
 pub struct CollectDeps {
     pub append: Arc<dyn Append>,
+    /// Where exemplars of targets go.
+    pub exemplars: Arc<dyn ExemplarSink>,
     pub clock: Clock,
     /// The group that its loops run in. Stopping it stops them; [`Collector::stop`] does.
     pub tasks: Tasks,
@@ -55,10 +59,14 @@ pub struct CollectDeps {
 /// How often Vigie writes about itself.
 const SELF_INTERVAL: Duration = Duration::from_secs(5);
 
+/// Targets that are shown to be cut off, at most.
+const MOST_CUT_OFF: usize = 1000;
+
 /// What all loops share.
 #[derive(Debug)]
 struct Shared {
     append: Arc<dyn Append>,
+    exemplars: Arc<dyn ExemplarSink>,
     clock: Clock,
     clients: Clients,
     prober: Prober,
@@ -72,8 +80,9 @@ struct Shared {
 struct State {
     targets: Vec<Running<Target, TargetStatus>>,
     probes: Vec<Running<Probe, ProbeStatus>>,
-    dropped: Vec<Dropped>,
-    pools: Vec<String>,
+    pools: Vec<Pool>,
+    /// The loops that look for targets.
+    discovery: Option<Tasks>,
     /// The group in which the host is read, and how often.
     host: Option<(Duration, Tasks)>,
 }
@@ -95,6 +104,7 @@ impl Collector {
         let heartbeats = Heartbeats::new(deps.state);
         let shared = Arc::new(Shared {
             append: deps.append,
+            exemplars: deps.exemplars,
             clients: Clients::new()?,
             prober: Prober::new(deps.clock.clone(), heartbeats.clone()),
             heartbeats,
@@ -116,14 +126,8 @@ impl Collector {
     /// Takes another configuration over, whole: what is the same goes on undisturbed.
     pub fn reload(&self, config: CollectConfig) {
         let mut state = self.state();
-        let State { targets, probes, dropped, pools, host } = &mut *state;
-        loops::replace(
-            targets,
-            config.targets,
-            Target::is_same,
-            |old, new| old.labels == new.labels,
-            |target| loops::start_target(&self.tasks, &self.shared, target),
-        );
+        self.take_jobs(&mut state, config.jobs);
+        let State { probes, host, .. } = &mut *state;
         self.shared.heartbeats.replace(config.probes.iter().filter_map(|p| match &p.kind {
             Kind::Heartbeat(heartbeat) => Some(heartbeat),
             _ => None,
@@ -135,7 +139,6 @@ impl Collector {
             |old, new| old.labels() == new.labels(),
             |probe| probing::start(&self.tasks, &self.shared, probe),
         );
-        (*dropped, *pools) = (config.dropped, config.pools);
         if host.as_ref().map(|(interval, _)| *interval) != config.host_interval {
             if let Some((_, group)) = host.take() {
                 group.stopping().cancel();
@@ -170,6 +173,7 @@ impl Collector {
             async move {
                 let at = this.shared.clock.now_ms();
                 let mut readings = this.stats().readings();
+                readings.extend(this.cut_off());
                 for source in sources.iter() {
                     readings.extend(source.read(at));
                 }
@@ -192,8 +196,8 @@ impl Collector {
         Snapshot {
             targets: state.targets.iter().map(Running::status).collect(),
             probes: state.probes.iter().map(Running::status).collect(),
-            dropped: state.dropped.clone(),
-            scrape_pools: state.pools.clone(),
+            dropped: state.pools.iter().flat_map(Pool::dropped).collect(),
+            scrape_pools: state.pools.iter().map(|p| p.job.name.clone()).collect(),
         }
     }
 
@@ -203,6 +207,17 @@ impl Collector {
             (state.targets.len(), state.probes.len())
         };
         self.shared.counters.stats(targets, probes)
+    }
+
+    /// How many series are left out, of the targets that have such.
+    fn cut_off(&self) -> Vec<Reading> {
+        let state = self.state();
+        let statuses = state.targets.iter().map(Running::status);
+        let reading = |t: TargetStatus| {
+            let labels = t.labels.keep(&["job", "instance"]);
+            reading("vigie_collect_target_series_refused", &labels, t.refused as f64)
+        };
+        statuses.filter(|t| t.refused > 0).take(MOST_CUT_OFF).map(reading).collect()
     }
 
     /// Stops all loops and waits for runs on their way, at most `patience`. Returns whether all had ended.
@@ -233,6 +248,7 @@ impl Stats {
             ("vigie_collect_probe_runs_total", self.probe_runs_total),
             ("vigie_collect_probe_failures_total", self.probe_failures_total),
             ("vigie_collect_probes_dropped_total", self.probes_dropped_total),
+            ("vigie_collect_discovery_failures_total", self.discovery_failures_total),
             ("vigie_collect_panics_total", self.panics_total),
         ]
         .into_iter()

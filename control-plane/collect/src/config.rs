@@ -4,8 +4,8 @@ use crate::{
     expand::expand,
     probe::config::{Probe, ProbeDefaults, read as read_probes},
     scrape::{
-        config::read as read_scrape,
-        target::{Target, build},
+        config::{Job, read as read_scrape},
+        target::build,
     },
 };
 use kit::{
@@ -29,6 +29,8 @@ pub struct CollectFiles<'a> {
     pub scrape: Option<File<'a>>,
     /// The scrape file is a whole `prometheus.yml`: its other sections are left alone.
     pub whole_prometheus: bool,
+    /// Series that one target may have; what is beyond is left out, and shown.
+    pub target_series: Option<u64>,
     /// `probes/probes.yaml`.
     pub probes: Option<File<'a>>,
     /// The value of a `${NAME}`.
@@ -56,9 +58,9 @@ pub struct Dropped {
 /// What is to be collected. Empty by default.
 #[derive(Debug, Clone, Default)]
 pub struct CollectConfig {
-    pub(crate) targets: Vec<Arc<Target>>,
-    pub(crate) dropped: Vec<Dropped>,
-    pub(crate) pools: Vec<String>,
+    pub(crate) jobs: Vec<Arc<Job>>,
+    /// Targets that are named in the files themselves.
+    pub(crate) targets: usize,
     pub(crate) probes: Vec<Arc<Probe>>,
     pub(crate) host_interval: Option<Duration>,
 }
@@ -74,13 +76,12 @@ impl CollectConfig {
         if let Some(file) = files.scrape
             && let Some(doc) = document(file, files.values, &mut problems)
         {
-            for job in read_scrape(&doc, !files.whole_prometheus, &mut problems) {
+            for mut job in read_scrape(&doc, !files.whole_prometheus, files.values, &mut problems) {
+                job.limits.series = files.target_series;
                 let job = Arc::new(job);
-                let built = build(&job);
-                config.pools.push(job.name.clone());
-                config.targets.extend(built.targets.into_iter().map(Arc::new));
-                let dropped = |labels| Dropped { scrape_pool: job.name.clone(), discovered_labels: labels };
-                config.dropped.extend(built.dropped.into_iter().map(dropped));
+                let built = build(&job, std::iter::empty());
+                config.targets += built.targets.len();
+                config.jobs.push(Arc::clone(&job));
                 for fault in built.faults {
                     problems.push(Problem::unplaced(file.name, fault));
                 }
@@ -96,7 +97,7 @@ impl CollectConfig {
     }
 
     pub fn target_count(&self) -> usize {
-        self.targets.len()
+        self.targets
     }
 
     pub fn probe_count(&self) -> usize {
@@ -104,6 +105,7 @@ impl CollectConfig {
     }
 }
 
+/// A file's tree, with its `${NAME}` replaced.
 pub(crate) fn document(
     file: File<'_>,
     values: &dyn Fn(&str) -> Option<String>,

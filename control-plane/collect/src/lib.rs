@@ -11,6 +11,7 @@
 
 mod collector;
 mod config;
+mod discovery;
 mod expand;
 mod host;
 mod probe;
@@ -21,6 +22,7 @@ mod scrape;
 mod self_;
 #[cfg(test)]
 mod testing;
+mod tls;
 
 pub use collector::{CollectDeps, Collector, Health, ProbeStatus, Snapshot, Stats, TargetStatus};
 pub use config::{CollectConfig, CollectFiles, Dropped, File};

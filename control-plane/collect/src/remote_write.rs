@@ -4,13 +4,13 @@
 //! on disk. [`Senders`] follow the store's log, so that they lose nothing and hold nobody up.
 
 mod durable;
-mod histogram;
+pub(crate) mod histogram;
 mod known;
 mod receiver;
 mod refusal;
 mod request;
 mod send;
-mod wire;
+pub(crate) mod wire;
 
 pub use receiver::{Inbox, Outcome, Receiver, ReceiverConfig, Refusal, Written};
 pub use request::Protocol;

@@ -1,6 +1,6 @@
 //! Exemplars: single observations that stand beside a series, most often with the trace that made them.
 
-use crate::{labels::Labels, sample::Timestamp};
+use crate::{labels::Labels, matcher::Matcher, sample::Timestamp};
 
 /// One observation of a series, with labels of its own.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,5 +33,23 @@ pub struct NoExemplars;
 impl ExemplarSink for NoExemplars {
     fn add(&self, _: &Labels, _: Exemplar) -> Result<(), ExemplarReject> {
         Ok(())
+    }
+}
+
+/// Where exemplars come from.
+pub trait ExemplarSelect: Send + Sync + std::fmt::Debug {
+    /// Exemplars from `start` to `end`, both inclusive, of the series that match all matchers of any set: series
+    /// by their labels, exemplars by their time.
+    fn exemplars(
+        &self,
+        sets: &[Vec<Matcher>],
+        start: Timestamp,
+        end: Timestamp,
+    ) -> Vec<(Labels, Vec<Exemplar>)>;
+}
+
+impl ExemplarSelect for NoExemplars {
+    fn exemplars(&self, _: &[Vec<Matcher>], _: Timestamp, _: Timestamp) -> Vec<(Labels, Vec<Exemplar>)> {
+        Vec::new()
     }
 }

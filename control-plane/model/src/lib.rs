@@ -19,7 +19,7 @@ pub mod tail;
 
 pub use alert::{Alert, AlertSink, SinkError};
 pub use append::{Append, AppendError, Appended, Batch, Entry, Reject, SeriesRef};
-pub use exemplar::{Exemplar, ExemplarReject, ExemplarSink, NoExemplars};
+pub use exemplar::{Exemplar, ExemplarReject, ExemplarSelect, ExemplarSink, NoExemplars};
 pub use histogram::{CounterReset, Histogram, Span};
 pub use labels::{Label, Labels, LabelsBuilder};
 pub use matcher::{MatchOp, Matcher, MatcherError};

@@ -19,6 +19,7 @@ mod bytes;
 mod chunk;
 mod decimal;
 pub mod disk;
+pub mod exemplars;
 mod head;
 mod ids;
 mod log;

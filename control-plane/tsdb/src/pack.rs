@@ -120,7 +120,12 @@ pub(crate) fn put(out: &mut Vec<u8>, slots: &[Slot]) {
 
 /// Appends the blocks of the list that takes fewer bits, the first where both take the same, behind what `begin`
 /// writes, which is told whether it is the second.
-pub(crate) fn put_shorter(out: &mut Vec<u8>, one: &[Slot], other: &[Slot], begin: impl FnOnce(&mut Vec<u8>, bool)) {
+pub(crate) fn put_shorter(
+    out: &mut Vec<u8>,
+    one: &[Slot],
+    other: &[Slot],
+    begin: impl FnOnce(&mut Vec<u8>, bool),
+) {
     let plans = |slots: &[Slot]| slots.chunks(BLOCK).map(plan).collect::<Vec<_>>();
     let (first, second) = (plans(one), plans(other));
     let cost = |plans: &[Plan]| plans.iter().map(|p| p.cost).sum::<u64>();

@@ -30,6 +30,8 @@ pub struct Loaded {
     pub rules: Vec<RuleFile>,
     /// For groups that name no interval.
     pub rule_interval: Duration,
+    /// Exemplars that are kept.
+    pub max_exemplars: usize,
     pub routing: RoutingConfig,
     pub budgets: BudgetConfig,
     pub dashboards: Vec<Dashboard>,
@@ -80,10 +82,12 @@ impl Loaded {
             None => Some(SendConfig::default()),
         };
         let mut rule_interval = RULE_INTERVAL;
+        let mut max_exemplars = tsdb::exemplars::DEFAULT_EXEMPLARS;
         let rule_files = match (&scrape, whole_prometheus) {
             (Some((path, name, text)), true) => {
                 let sources = prometheus_config::rules(path, name, text, &mut problems);
                 rule_interval = sources.interval.unwrap_or(Duration::from_secs(60));
+                max_exemplars = sources.max_exemplars.unwrap_or(max_exemplars);
                 sources.files
             }
             _ => folder("alerts/rules").map(|dir| yaml_files(&dir)).unwrap_or_default(),
@@ -123,6 +127,7 @@ impl Loaded {
                     remote_write,
                     rules,
                     rule_interval,
+                    max_exemplars,
                     routing,
                     budgets,
                     dashboards,
@@ -148,6 +153,7 @@ fn collect(
     CollectConfig::parse(&CollectFiles {
         scrape: scrape.map(|(_, name, text)| File { name, text }),
         whole_prometheus,
+        target_series: Some(options.target_series),
         probes: probes.map(|(_, name, text)| File { name, text }),
         values: &|name| options.value(name),
         probe_defaults: ProbeDefaults { interval: options.probe_interval, timeout: options.probe_timeout },

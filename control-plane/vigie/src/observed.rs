@@ -39,6 +39,11 @@ fn text(text: String) -> Option<String> {
     Some(text).filter(|t| !t.is_empty())
 }
 
+/// What is said of a target that is up and whose series are not all taken.
+fn cut_off(refused: usize) -> Option<String> {
+    (refused > 0).then(|| format!("{refused} series are left out: see VIGIE_TARGET_SERIES_LIMIT"))
+}
+
 impl Observed for Seen {
     fn probes(&self) -> Vec<ProbeView> {
         let view = |p: collect::ProbeStatus| {
@@ -74,7 +79,7 @@ impl Observed for Seen {
             up: up(t.health),
             last: t.last_scrape_ms,
             duration: std::time::Duration::try_from_secs_f64(t.last_scrape_seconds).unwrap_or_default(),
-            error: text(t.last_error),
+            error: text(t.last_error).or_else(|| cut_off(t.refused)),
             interval: t.interval,
             timeout: t.timeout,
         };

@@ -30,6 +30,8 @@ pub struct Options {
     pub series_limit: usize,
     /// How far behind the newest sample a late one may be.
     pub out_of_order_window: Duration,
+    /// Series that one target may have.
+    pub target_series: u64,
     pub probe_interval: Duration,
     pub probe_timeout: Duration,
     pub grafana_url: Option<String>,
@@ -90,6 +92,10 @@ impl Options {
         let retention_bytes = size(settings, "VIGIE_RETENTION_SIZE", &mut problems);
         let series_limit = settings.parsed("VIGIE_SERIES_LIMIT", 3_000_000usize, &mut problems);
         let out_of_order_window = window(settings, "VIGIE_OUT_OF_ORDER_WINDOW", &mut problems);
+        let target_series = settings.parsed("VIGIE_TARGET_SERIES_LIMIT", 1_000_000u64, &mut problems);
+        if target_series == 0 {
+            problems.push(setting_problem("VIGIE_TARGET_SERIES_LIMIT", "must be more than 0"));
+        }
         let second = settings.parsed("PROMETHEUS_PORT", 0u16, &mut problems);
         let slack_api_url =
             settings.get("SLACK_API_URL_FILE").and_then(|path| match std::fs::read_to_string(path) {
@@ -115,6 +121,7 @@ impl Options {
             retention_bytes,
             series_limit,
             out_of_order_window,
+            target_series: target_series.max(1),
             probe_interval,
             probe_timeout,
             grafana_url: settings.get("GRAFANA_URL").map(str::to_owned),

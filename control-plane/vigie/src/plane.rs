@@ -24,7 +24,7 @@ use kit::{
     program::base_of,
     tasks::{Poke, Schedule, Tasks},
 };
-use model::{AlertSink, Append, Labels, NoExemplars, Select};
+use model::{AlertSink, Append, ExemplarSink, Labels, Select};
 use promql::{Engine, EngineConfig};
 use rules::{Rules, RulesDeps};
 use state::State;
@@ -36,7 +36,7 @@ use std::{
     },
     time::Duration,
 };
-use tsdb::{StdDisk, Tsdb, TsdbConfig};
+use tsdb::{StdDisk, Tsdb, TsdbConfig, exemplars::Exemplars};
 use web::{
     Access, Plane, Reload, Role, Routes,
     access::{Need, TokensFile},
@@ -67,6 +67,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 struct Rooms {
     collector: Collector,
     senders: Senders,
+    exemplars: Exemplars,
     rules: Arc<Rules>,
     alerting: Arc<Alerting>,
     budget: Arc<Authority>,
@@ -179,7 +180,9 @@ impl Vigie {
             version: VERSION,
             clock_behind_ms,
         };
-        let receiver = Receiver::new(Arc::clone(&append), Arc::new(NoExemplars), ReceiverConfig::default());
+        let exemplars = Exemplars::new(loaded.max_exemplars);
+        let sink: Arc<dyn ExemplarSink> = Arc::new(exemplars.clone());
+        let receiver = Receiver::new(Arc::clone(&append), Arc::clone(&sink), ReceiverConfig::default());
         let sending = tasks.group();
         let told = Told::default();
         let senders = {
@@ -197,6 +200,7 @@ impl Vigie {
         let collector = Collector::start(
             CollectDeps {
                 append,
+                exemplars: sink,
                 clock: clock.clone(),
                 tasks: tasks.group(),
                 sources,
@@ -215,6 +219,7 @@ impl Vigie {
         let rooms = Arc::new(Rooms {
             collector: collector.clone(),
             senders,
+            exemplars: exemplars.clone(),
             rules: Arc::clone(&rules),
             alerting: Arc::clone(&alerting),
             budget: Arc::clone(&budget),
@@ -250,6 +255,7 @@ impl Vigie {
             alerting,
             budget,
             observed: Arc::new(Seen(collector)),
+            exemplars: Arc::new(exemplars.clone()),
             write: receiver,
             state: state.clone(),
             clock,
@@ -352,6 +358,7 @@ impl Rooms {
         self.budget.reload(loaded.budgets);
         self.collector.reload(loaded.collect);
         self.senders.reload(loaded.remote_write);
+        self.exemplars.resize(loaded.max_exemplars);
         self.dashboards.store(Arc::new(loaded.dashboards));
         if let Some(poke) = &*locked(&self.grafana) {
             poke.poke();

@@ -1,6 +1,7 @@
 //! The Prometheus HTTP API, with Prometheus's own JSON and error shapes.
 
 mod admin;
+mod exemplars;
 mod json;
 mod query;
 mod series;
@@ -51,6 +52,7 @@ pub(crate) fn add(routes: &mut Routes, plane: &Plane) {
     let viewer = Need::Role(Role::Viewer);
     query::add(routes, plane, viewer);
     series::add(routes, plane, viewer);
+    exemplars::add(routes, plane, viewer);
     status::add(routes, plane, viewer);
     write::add(routes, plane);
     admin::add(routes, plane, viewer);

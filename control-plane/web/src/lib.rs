@@ -122,6 +122,8 @@ pub struct Plane {
     pub observed: Arc<dyn Observed>,
     /// Takes what is written remotely.
     pub write: Receiver,
+    /// What is kept of exemplars.
+    pub exemplars: Arc<dyn model::ExemplarSelect>,
     pub state: State,
     pub clock: Clock,
     pub tasks: Tasks,

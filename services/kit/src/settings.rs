@@ -66,6 +66,7 @@ pub const NAMES: &[(&str, &str, &str)] = &[
     ("HEALTH_CHECK_INTERVAL", "30000", "milliseconds between probes that name no interval"),
     ("HEALTH_CHECK_TIMEOUT", "5000", "milliseconds that a probe waits"),
     ("VIGIE_TOKENS_FILE", "", "YAML file of bearer tokens and roles; needed beyond loopback"),
+    ("VIGIE_TARGET_SERIES_LIMIT", "1000000", "series that one scraped target may have; more are left out"),
     ("VIGIE_CONFIG_DIR", ".", "in penpal: where alerts/, probes/ and dashboards/ are"),
     (
         "VIGIE_RETENTION_SIZE",

@@ -26,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 /// A loop: what it asks, what it shows, and how to end it.
 #[derive(Debug)]
 pub(super) struct Running<T, S> {
-    what: Arc<T>,
+    pub(super) what: Arc<T>,
     pub(super) status: Arc<Mutex<S>>,
     pub(super) stop: CancellationToken,
     /// Set before `stop` when it is gone for good, so that its series end.
@@ -94,7 +94,7 @@ pub(super) fn start_target(
     let name = format!("scrape {}", target.url);
     tasks.spawn(name, async move {
         let mut beats = Beats::new(&shared.clock, target.interval, target.seed(), stop.clone());
-        let mut ingest = Ingest::new(Arc::clone(&shared.append));
+        let mut ingest = Ingest::new(Arc::clone(&shared.append), Arc::clone(&shared.exemplars));
         let mut connection = Connection::default();
         while let Some(tick) = beats.next().await {
             note_missed(&shared.counters.scrapes_dropped, tick);
@@ -103,7 +103,7 @@ pub(super) fn start_target(
             let Some(outcome) = stop.run_until_cancelled(run).await else { break };
             if let Err(panic) = outcome {
                 note_panic(&shared, target.url.as_str(), panic.as_ref());
-                ingest = Ingest::new(Arc::clone(&shared.append));
+                ingest = Ingest::new(Arc::clone(&shared.append), Arc::clone(&shared.exemplars));
             }
         }
         if gone.load(Ordering::Relaxed)
@@ -128,8 +128,13 @@ async fn scrape(
         return add(&shared.counters.scrapes_dropped, 1);
     };
     let begun = shared.clock.elapsed();
-    let answer = match tokio::time::timeout(target.timeout, fetch(&shared.clients, connection, target)).await
-    {
+    let asked = async {
+        match &target.forced {
+            Some(why) => Err(why.to_string()),
+            None => fetch(&shared.clients, connection, target).await,
+        }
+    };
+    let answer = match tokio::time::timeout(target.timeout, asked).await {
         Ok(answer) => answer,
         Err(_) => Err(format!("no answer within {}", model::duration::format(target.timeout))),
     };
@@ -147,5 +152,6 @@ async fn scrape(
         tracing::warn!(job = %target.job.name, target = %target.url, error = %error, "a scrape failed");
     }
     status.scraped(tick.at, seconds, &scraped);
+    status.refused = ingest.left_out();
     status.families = ingest.families();
 }

@@ -60,7 +60,7 @@ pub struct TargetStatus {
     pub samples: usize,
     /// Samples that the store did not take in the last scrape: late, or doubled.
     pub rejected: usize,
-    /// Series that the store had no room for in the last scrape.
+    /// Series that are left out: it has more than a target may, or the store has no room for them.
     pub refused: usize,
     /// What it says about its metrics.
     pub families: Arc<Families>,
@@ -94,7 +94,7 @@ impl TargetStatus {
         }
         self.last_error = scraped.error.clone().unwrap_or_default();
         (self.last_scrape_ms, self.last_scrape_seconds) = (Some(at), seconds);
-        (self.samples, self.rejected, self.refused) = (scraped.kept, scraped.rejected, scraped.refused);
+        (self.samples, self.rejected) = (scraped.kept, scraped.rejected);
     }
 }
 
@@ -194,6 +194,8 @@ pub struct Stats {
     pub probe_runs_total: u64,
     pub probe_failures_total: u64,
     pub probes_dropped_total: u64,
+    /// Looks for targets that found what could not be used, or nothing.
+    pub discovery_failures_total: u64,
     pub panics_total: u64,
 }
 
@@ -208,6 +210,7 @@ pub(super) struct Counters {
     pub(super) probe_runs: AtomicU64,
     pub(super) probe_failures: AtomicU64,
     pub(super) probes_dropped: AtomicU64,
+    pub(super) discovery_failures: AtomicU64,
     pub(super) panics: AtomicU64,
 }
 
@@ -238,6 +241,7 @@ impl Counters {
             probe_runs_total: read(&self.probe_runs),
             probe_failures_total: read(&self.probe_failures),
             probes_dropped_total: read(&self.probes_dropped),
+            discovery_failures_total: read(&self.discovery_failures),
             panics_total: read(&self.panics),
         }
     }

@@ -1,3 +1,5 @@
+mod prometheus;
+
 use super::*;
 use crate::{
     config::{CollectFiles, File},
@@ -32,6 +34,7 @@ impl Bench {
         let values = move |name: &str| (name == "AT").then(|| address.clone());
         CollectConfig::parse(&CollectFiles {
             scrape: Some(File { name: "s.yaml", text: &format!("scrape_configs: [{jobs}]") }),
+            target_series: None,
             whole_prometheus: false,
             probes: Some(File { name: "p.yaml", text: &format!("probes: [{probes}]") }),
             values: &values,
@@ -45,6 +48,7 @@ impl Bench {
         let source = |_: i64| vec![reading("vigie_test", &Labels::default(), 7.0)];
         let deps = CollectDeps {
             append: self.store.append(),
+            exemplars: Arc::new(model::NoExemplars),
             clock: self.clock.clone(),
             tasks: Tasks::new(self.clock.clone()),
             sources: vec![Arc::new(source)],
@@ -152,5 +156,78 @@ async fn the_host_is_read_when_it_is_wanted() {
     let collector = b.start(config);
     until("the host", || b.store.of("node_load1{").first().is_some_and(|l| l.matches('@').count() > 1)).await;
     collector.reload(CollectConfig::default());
+    assert!(collector.stop(Duration::from_secs(5)).await);
+}
+
+#[tokio::test]
+async fn targets_follow_what_files_and_servers_say() {
+    let b = Bench::new().await;
+    let dir = tempfile::tempdir().expect("a folder");
+    let file = dir.path().join("t.yml");
+    let write = |text: &str| std::fs::write(&file, text).expect("writes");
+    let at = b.server.address().to_string();
+    let listed = format!("[{{\"targets\": [\"{at}\"], \"labels\": {{\"from\": \"http\"}}}}]");
+    let json = ResponseTemplate::new(200).set_body_raw(listed, "application/json");
+    Mock::given(path("/list")).respond_with(json).mount(&b.server).await;
+    write(&format!("- targets: ['{at}']\n  labels: {{env: one}}\n"));
+    let jobs = format!(
+        "{{job_name: files, scrape_interval: 100ms, target_limit: 2, file_sd_configs: [{{files: ['{}'], refresh_interval: 100ms}}],
+           relabel_configs: [{{source_labels: [__meta_filepath], regex: '.*/', replacement: '', target_label: file}}]}},
+          {{job_name: http, scrape_interval: 100ms, http_sd_configs: [{{url: 'http://{at}/list', refresh_interval: 100ms}}]}}",
+        file.display()
+    );
+    let collector = b.start(b.config(&jobs, ""));
+    let of = |env: &str| b.store.of("a{").into_iter().find(|l| l.contains(env));
+    until("what is found", || of("env=one").is_some() && of("from=http").is_some()).await;
+
+    // What is broken changes nothing, and is counted.
+    write("- targets: [");
+    until("the failure", || collector.stats().discovery_failures_total > 0).await;
+    assert_eq!(collector.snapshot().targets.len(), 2);
+    let since = collector.snapshot().targets[1].since_ms;
+
+    write(&format!("- targets: ['{at}']\n  labels: {{env: two}}\n"));
+    until("the other target", || of("env=two").is_some()).await;
+    until("the end of the first", || of("env=one").is_some_and(|l| l.contains("stale@"))).await;
+    assert_eq!(collector.snapshot().targets[1].since_ms, since, "another job's goes on");
+
+    // A reload takes nothing away that was found.
+    collector.reload(b.config(&jobs.replace("refresh_interval: 100ms", "refresh_interval: 200ms"), ""));
+    assert_eq!(collector.snapshot().targets.len(), 2);
+
+    write("- targets: ['x:1', 'x:2', 'x:3']\n");
+    let errors = || {
+        collector.snapshot().targets.iter().filter(|t| t.last_error.contains("target_limit exceeded")).count()
+    };
+    until("too many", || errors() == 3).await;
+    assert!(!of("from=http").expect("is there").contains("stale"));
+    assert!(collector.stop(Duration::from_secs(5)).await);
+}
+
+#[tokio::test]
+async fn a_target_that_is_cut_off_is_shown() {
+    let b = Bench::new().await;
+    let many =
+        ResponseTemplate::new(200).set_body_raw("m{i=\"1\"} 1\nm{i=\"2\"} 1\nm{i=\"3\"} 1\n", "text/plain");
+    Mock::given(path("/many")).respond_with(many).mount(&b.server).await;
+    let mut config = b.config(&(job("one", "/metrics") + &job("many", "/many")), "");
+    for job in &mut config.jobs {
+        Arc::make_mut(job).limits.series = Some(2);
+    }
+    let collector = b.start(config);
+    until("more scrapes than until all are tried again", || {
+        b.store.of("m{").first().is_some_and(|l| l.matches('@').count() > 13)
+    })
+    .await;
+    let snapshot = collector.snapshot();
+    let shown: Vec<_> = snapshot.targets.iter().map(|t| (t.health, t.samples, t.refused)).collect();
+    assert_eq!(shown, [(Health::Up, 1, 0), (Health::Up, 2, 1)]);
+    let readings = collector.cut_off();
+    assert_eq!(readings.len(), 1);
+    let (labels, refused) = &readings[0];
+    assert_eq!(
+        (labels.value("job"), labels.metric_name(), *refused),
+        ("many", "vigie_collect_target_series_refused", 1.0)
+    );
     assert!(collector.stop(Duration::from_secs(5)).await);
 }

@@ -4,6 +4,7 @@ fn parse(scrape: &str, probes: &str) -> Result<CollectConfig, Problems> {
     let values = |name: &str| (name == "AUTH").then(|| "auth:3002".to_owned());
     CollectConfig::parse(&CollectFiles {
         scrape: Some(File { name: "scrape.yaml", text: scrape }),
+        target_series: None,
         whole_prometheus: false,
         probes: Some(File { name: "probes.yaml", text: probes }),
         values: &values,
@@ -19,7 +20,10 @@ fn names_of_the_environment_are_put_in() {
         "probes: [{name: auth, url: 'http://${AUTH}/api/v1/health'}]",
     )
     .unwrap();
-    assert_eq!(config.targets[0].url.as_str(), "http://auth:3002/metrics");
+    assert_eq!(
+        build(&config.jobs[0], std::iter::empty()).targets[0].url.as_str(),
+        "http://auth:3002/metrics"
+    );
     assert_eq!(config.probes[0].url, "http://auth:3002/api/v1/health");
 }
 

@@ -3,27 +3,17 @@
 //! Sessions are never resumed: a resumed one would show the certificate of the last time.
 
 use super::{Found, Prober, certificate::not_after, net::Host};
+use crate::tls::{self, TlsOptions};
 use kit::yaml::MapReader;
-use rustls::{
-    ClientConfig, DigitallySignedStruct, ProtocolVersion, RootCertStore, SignatureScheme,
-    client::{
-        Resumption,
-        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-    },
-    crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature},
-    pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject},
-};
+use rustls::{ClientConfig, ProtocolVersion, RootCertStore, client::Resumption, pki_types::ServerName};
 use std::{path::Path, sync::Arc, time::Duration};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
-/// What `tls_config` says.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// What a probe says about TLS.
+#[derive(Debug, Clone, Default, PartialEq)]
 struct Options {
-    /// The certificates of `ca_file`; `None` trusts the roots of the web.
-    roots: Option<Vec<CertificateDer<'static>>>,
-    server_name: Option<String>,
-    insecure: bool,
+    tls: TlsOptions,
     /// The protocol that is negotiated, for gRPC.
     alpn: Option<&'static [u8]>,
 }
@@ -46,115 +36,34 @@ impl PartialEq for Tls {
 pub(super) struct Shelf(Vec<Tls>);
 
 impl Shelf {
-    fn take(&mut self, options: Options) -> Tls {
+    fn take(&mut self, options: Options) -> Result<Tls, String> {
         if let Some(tls) = self.0.iter().find(|t| t.options == options) {
-            return tls.clone();
+            return Ok(tls.clone());
         }
-        let config = Arc::new(build(&options));
+        let config = Arc::new(build(&options)?);
         let tls = Tls { options, config };
         self.0.push(tls.clone());
-        tls
+        Ok(tls)
     }
 
-    /// Reads `tls_config`; what is wrong with it is noted.
+    /// Reads `tls_config`; what is wrong with it is noted, and what is left stands for it.
     pub(super) fn read(&mut self, r: &mut MapReader<'_>, dir: &Path, alpn: Option<&'static [u8]>) -> Tls {
-        let mut options = Options { alpn, ..Options::default() };
-        if let Some(mut t) = r.child("tls_config") {
-            if let Some(node) = t.node("ca_file") {
-                let path = dir.join(node.text().unwrap_or(""));
-                match read_roots(&path) {
-                    Ok(roots) => options.roots = Some(roots),
-                    Err(e) => t.problem(node, e),
-                }
-            }
-            options.server_name = t.text("server_name").map(str::to_owned);
-            if let Some(name) = &options.server_name
-                && ServerName::try_from(name.as_str()).is_err()
-                && let Some(node) = t.node("server_name")
-            {
-                t.problem(node, format!("{name:?} is not a host name"));
-            }
-            options.insecure = t.bool("insecure_skip_verify").unwrap_or(false);
-            t.finish();
-        }
-        self.take(options)
+        let tls = tls::read(r, dir).unwrap_or_default();
+        self.take(Options { tls, alpn }).unwrap_or_else(|_| {
+            let options = Options { alpn, ..Options::default() };
+            let config = Arc::new(
+                ClientConfig::builder().with_root_certificates(RootCertStore::empty()).with_no_client_auth(),
+            );
+            Tls { options, config }
+        })
     }
 }
 
-fn read_roots(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let shown = path.display();
-    let text = std::fs::read(path).map_err(|e| format!("cannot read {shown}: {e}"))?;
-    let roots: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
-    let roots = roots.map_err(|e| format!("{shown} is not PEM: {e}"))?;
-    if roots.is_empty() {
-        return Err(format!("{shown} holds no certificate in PEM"));
-    }
-    let mut store = RootCertStore::empty();
-    for root in &roots {
-        store
-            .add(root.clone())
-            .map_err(|e| format!("{shown} holds a certificate that cannot be used: {e}"))?;
-    }
-    Ok(roots)
-}
-
-fn build(options: &Options) -> ClientConfig {
-    let provider = Arc::new(ring::default_provider());
-    let mut roots = RootCertStore::empty();
-    match &options.roots {
-        Some(own) => drop(roots.add_parsable_certificates(own.iter().cloned())),
-        None => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
-    }
-    // The provider has all of rustls's versions, so the defaults are never refused.
-    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
-        .with_protocol_versions(rustls::DEFAULT_VERSIONS)
-        .unwrap_or_else(|_| ClientConfig::builder());
-    let mut config = builder.with_root_certificates(roots).with_no_client_auth();
-    if options.insecure {
-        config.dangerous().set_certificate_verifier(Arc::new(Anybody(provider)));
-    }
+fn build(options: &Options) -> Result<ClientConfig, String> {
+    let mut config = options.tls.build()?;
     config.resumption = Resumption::disabled();
     config.alpn_protocols = options.alpn.iter().map(|p| p.to_vec()).collect();
-    config
-}
-
-/// Believes every certificate, as `insecure_skip_verify` asks; the handshake itself is still checked.
-#[derive(Debug)]
-struct Anybody(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for Anybody {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, cert, signed, &self.0.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, cert, signed, &self.0.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
+    Ok(config)
 }
 
 /// A connection behind TLS.
@@ -175,7 +84,7 @@ impl Prober {
         found: &mut Found,
     ) -> Result<Secured<S>, String> {
         let begun = self.clock.elapsed();
-        let name = match (&tls.options.server_name, host) {
+        let name = match (&tls.options.tls.server_name, host) {
             (Some(name), _) | (None, Host::Name(name)) => {
                 ServerName::try_from(name.clone()).map_err(|_| format!("{name:?} is not a host name"))?
             }

@@ -16,10 +16,10 @@ pub(super) struct Read {
 
 /// One side's buckets, integers as differences or floats as they are.
 #[derive(Debug, Default)]
-struct Side {
-    spans: Vec<Span>,
-    deltas: Vec<i64>,
-    counts: Vec<f64>,
+pub(crate) struct Side {
+    pub(crate) spans: Vec<Span>,
+    pub(crate) deltas: Vec<i64>,
+    pub(crate) counts: Vec<f64>,
 }
 
 impl Side {
@@ -49,7 +49,7 @@ impl Side {
 
 /// A count that is an integer in one form and a float in the other.
 #[derive(Debug, Clone, Copy)]
-enum Count {
+pub(crate) enum Count {
     Integer(u64),
     Float(f64),
 }
@@ -59,7 +59,7 @@ impl Count {
         clippy::cast_precision_loss,
         reason = "counts below 2^53 are exact, as in every float histogram"
     )]
-    fn float(self) -> f64 {
+    pub(crate) fn float(self) -> f64 {
         match self {
             Count::Integer(v) => v as f64,
             Count::Float(v) => v,
@@ -108,7 +108,7 @@ pub(super) fn read(mut w: Wire<'_>) -> Result<Read, Malformed> {
 }
 
 /// Puts the parts together, or finds that they do not fit.
-fn assemble(
+pub(crate) fn assemble(
     mut h: Histogram,
     count: Count,
     zero: Count,
@@ -163,7 +163,7 @@ fn is_count(v: f64) -> bool {
     v >= 0.0 || v.is_nan()
 }
 
-fn span(mut w: Wire<'_>) -> Result<Span, Malformed> {
+pub(crate) fn span(mut w: Wire<'_>) -> Result<Span, Malformed> {
     let mut out = Span { offset: 0, length: 0 };
     while let Some(tag) = w.tag()? {
         match (tag.field, tag.kind) {

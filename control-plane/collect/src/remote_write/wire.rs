@@ -6,14 +6,14 @@
 /// The bytes are not what a message of this type looks like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the protobuf message is malformed at byte {at}: {what}")]
-pub(super) struct Malformed {
+pub(crate) struct Malformed {
     at: usize,
     what: &'static str,
 }
 
 /// How a field's value is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     Varint,
     Fixed64,
     Bytes,
@@ -22,35 +22,35 @@ pub(super) enum Kind {
 
 /// A field's number, and how its value is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Tag {
-    pub(super) field: u32,
-    pub(super) kind: Kind,
+pub(crate) struct Tag {
+    pub(crate) field: u32,
+    pub(crate) kind: Kind,
 }
 
 /// A piece of a message. `at` and `end` are positions in the whole body, which is shorter than 4 GiB.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Wire<'a> {
-    pub(super) body: &'a [u8],
-    pub(super) at: usize,
-    pub(super) end: usize,
+pub(crate) struct Wire<'a> {
+    pub(crate) body: &'a [u8],
+    pub(crate) at: usize,
+    pub(crate) end: usize,
 }
 
 impl<'a> Wire<'a> {
-    pub(super) fn new(body: &'a [u8]) -> Self {
+    pub(crate) fn new(body: &'a [u8]) -> Self {
         Wire { body, at: 0, end: body.len() }
     }
 
     /// The part of a body from `at` to `end`, which were positions of an earlier piece of it.
-    pub(super) fn part(body: &'a [u8], at: usize, end: usize) -> Self {
+    pub(crate) fn part(body: &'a [u8], at: usize, end: usize) -> Self {
         let end = end.min(body.len());
         Wire { body, at: at.min(end), end }
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.at >= self.end
     }
 
-    pub(super) fn bytes(&self) -> &'a [u8] {
+    pub(crate) fn bytes(&self) -> &'a [u8] {
         &self.body[self.at..self.end]
     }
 
@@ -59,7 +59,7 @@ impl<'a> Wire<'a> {
     }
 
     #[inline]
-    pub(super) fn varint(&mut self) -> Result<u64, Malformed> {
+    pub(crate) fn varint(&mut self) -> Result<u64, Malformed> {
         let rest = self.bytes();
         match rest.first() {
             Some(b) if *b < 0x80 => {
@@ -84,7 +84,7 @@ impl<'a> Wire<'a> {
 
     /// The next field, or `None` at the end.
     #[inline]
-    pub(super) fn tag(&mut self) -> Result<Option<Tag>, Malformed> {
+    pub(crate) fn tag(&mut self) -> Result<Option<Tag>, Malformed> {
         if self.is_empty() {
             return Ok(None);
         }
@@ -105,7 +105,7 @@ impl<'a> Wire<'a> {
 
     /// A message, a text or a packed list.
     #[inline]
-    pub(super) fn nested(&mut self) -> Result<Wire<'a>, Malformed> {
+    pub(crate) fn nested(&mut self) -> Result<Wire<'a>, Malformed> {
         let len = self.varint()?;
         match usize::try_from(len) {
             Ok(len) if len <= self.end - self.at => {
@@ -129,36 +129,36 @@ impl<'a> Wire<'a> {
     }
 
     #[inline]
-    pub(super) fn double(&mut self) -> Result<f64, Malformed> {
+    pub(crate) fn double(&mut self) -> Result<f64, Malformed> {
         self.fixed().map(f64::from_le_bytes)
     }
 
     /// `int64`.
     #[inline]
-    pub(super) fn int64(&mut self) -> Result<i64, Malformed> {
+    pub(crate) fn int64(&mut self) -> Result<i64, Malformed> {
         self.varint().map(u64::cast_signed)
     }
 
     /// `sint64`.
-    pub(super) fn sint64(&mut self) -> Result<i64, Malformed> {
+    pub(crate) fn sint64(&mut self) -> Result<i64, Malformed> {
         self.varint().map(|z| ((z >> 1).cast_signed()) ^ -((z & 1).cast_signed()))
     }
 
     /// `sint32`.
-    pub(super) fn sint32(&mut self) -> Result<i32, Malformed> {
+    pub(crate) fn sint32(&mut self) -> Result<i32, Malformed> {
         let wide = self.sint64()?;
         i32::try_from(wide).map_err(|_| self.bad("a number does not fit its type"))
     }
 
     /// `uint32`, or an enumeration.
     #[inline]
-    pub(super) fn uint32(&mut self) -> Result<u32, Malformed> {
+    pub(crate) fn uint32(&mut self) -> Result<u32, Malformed> {
         let wide = self.varint()?;
         u32::try_from(wide).map_err(|_| self.bad("a number does not fit its type"))
     }
 
     /// Passes over a value that means nothing here.
-    pub(super) fn skip(&mut self, kind: Kind) -> Result<(), Malformed> {
+    pub(crate) fn skip(&mut self, kind: Kind) -> Result<(), Malformed> {
         match kind {
             Kind::Varint => self.varint().map(drop),
             Kind::Fixed64 => self.fixed::<8>().map(drop),
@@ -168,12 +168,12 @@ impl<'a> Wire<'a> {
     }
 
     /// The error for a field that is written in another way than its type has it.
-    pub(super) fn wrong_kind(&self) -> Malformed {
+    pub(crate) fn wrong_kind(&self) -> Malformed {
         self.bad("a field is written in another way than its type")
     }
 
     /// A repeated number: one value, or a packed list of them.
-    pub(super) fn repeated<T>(
+    pub(crate) fn repeated<T>(
         &mut self,
         kind: Kind,
         single: Kind,
@@ -196,7 +196,7 @@ impl<'a> Wire<'a> {
 }
 
 /// Writes messages, for those that are sent and for keys.
-pub(super) fn put_varint(out: &mut Vec<u8>, mut v: u64) {
+pub(crate) fn put_varint(out: &mut Vec<u8>, mut v: u64) {
     while v >= 0x80 {
         out.push(v.to_le_bytes()[0] | 0x80);
         v >>= 7;
@@ -205,6 +205,6 @@ pub(super) fn put_varint(out: &mut Vec<u8>, mut v: u64) {
 }
 
 /// How many bytes [`put_varint`] writes.
-pub(super) fn varint_len(v: u64) -> usize {
+pub(crate) fn varint_len(v: u64) -> usize {
     (70 - (v | 1).leading_zeros() as usize) / 7
 }

@@ -5,15 +5,26 @@
 
 pub(crate) mod auth;
 
-pub(crate) use auth::Auth;
-
-use super::{exposition::Format, relabel::Relabel};
+use super::{
+    client::{self, HttpConfig},
+    exposition::{Format, Forms},
+    ingest::native::{self, NativeLimits},
+    relabel::Relabel,
+};
+use crate::{
+    config::{File, document},
+    discovery::{self, Source},
+};
 use kit::{
     problem::Problems,
     yaml::{Document, Kind, MapReader, Node},
 };
 use model::{duration, labels::is_legacy_name};
-use std::{collections::BTreeMap, path::Path, time::Duration};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 /// Bounds on one scrape. `None`: no bound of the user's.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -41,20 +52,32 @@ pub(crate) struct Job {
     pub(crate) name: String,
     pub(crate) honor_labels: bool,
     pub(crate) honor_timestamps: bool,
+    /// Whether series end too whose samples bring their own time.
+    pub(crate) track_timestamps: bool,
+    /// Whether names must be of the classic alphabet.
+    pub(crate) legacy_names: bool,
+    /// Whether a scrape's bounds are series too.
+    pub(crate) extra_metrics: bool,
+    /// Which forms of histograms are taken.
+    pub(crate) forms: Forms,
+    pub(crate) native: NativeLimits,
     pub(crate) interval: Duration,
     pub(crate) timeout: Duration,
     pub(crate) scheme: String,
     pub(crate) path: String,
     pub(crate) params: Vec<(String, Vec<String>)>,
-    pub(crate) auth: Option<Auth>,
-    pub(crate) follow_redirects: bool,
+    pub(crate) http: HttpConfig,
     pub(crate) compression: bool,
     /// The value of the `Accept` header.
     pub(crate) accept: String,
     /// The format where the answer names none that is known.
     pub(crate) fallback: Option<Format>,
     pub(crate) limits: Limits,
+    /// Dropped targets that are kept for show; `None`: all.
+    pub(crate) keep_dropped: Option<u64>,
     pub(crate) groups: Vec<Group>,
+    /// Where more are found.
+    pub(crate) sources: Vec<Source>,
     pub(crate) relabel: Vec<Relabel>,
     pub(crate) metric_relabel: Vec<Relabel>,
 }
@@ -66,6 +89,25 @@ struct Global {
     timeout: Duration,
     limits: Limits,
     protocols: Vec<String>,
+    histograms: Histograms,
+    extra_metrics: bool,
+    keep_dropped: Option<u64>,
+    names: Names,
+}
+
+/// What a job or `global` says about names.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+struct Names {
+    legacy: bool,
+    escaping: Option<&'static str>,
+}
+
+/// What a job or `global` says about histograms.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+struct Histograms {
+    forms: Forms,
+    buckets: Option<u64>,
+    factor: f64,
 }
 
 const PROTOCOLS: [(&str, &str); 5] = [
@@ -73,23 +115,14 @@ const PROTOCOLS: [(&str, &str); 5] = [
     ("OpenMetricsText0.0.1", "application/openmetrics-text;version=0.0.1"),
     ("PrometheusText1.0.0", "text/plain;version=1.0.0"),
     ("PrometheusText0.0.4", "text/plain;version=0.0.4"),
-    ("PrometheusProto", ""),
+    (PROTO, "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited"),
 ];
+
+const PROTO: &str = "PrometheusProto";
 
 /// Known to Prometheus, not built here yet.
 const NOT_YET: &[&str] = &[
-    "tls_config",
-    "oauth2",
-    "proxy_url",
-    "no_proxy",
-    "proxy_from_environment",
-    "proxy_connect_header",
-    "http_headers",
     "scrape_failure_log_file",
-    "metric_name_validation_scheme",
-    "metric_name_escaping_scheme",
-    "file_sd_configs",
-    "http_sd_configs",
     "dns_sd_configs",
     "consul_sd_configs",
     "kubernetes_sd_configs",
@@ -119,30 +152,56 @@ const NOT_YET: &[&str] = &[
     "vultr_sd_configs",
 ];
 
-/// Switches of Prometheus whose default is what happens here; only the default is taken.
-const DEFAULT_ONLY: &[&str] = &[
-    "scrape_native_histograms",
-    "scrape_classic_histograms",
-    "always_scrape_classic_histograms",
-    "convert_classic_histograms_to_nhcb",
-    "extra_scrape_metrics",
-    "track_timestamps_staleness",
-];
-
 /// Reads a whole file: `global` and `scrape_configs`. `own_only` refuses the other sections of a
 /// `prometheus.yml`; else they are left alone.
-pub(crate) fn read(doc: &Document, own_only: bool, problems: &mut Problems) -> Vec<Job> {
-    let dir = Path::new(&doc.file).parent().unwrap_or(Path::new("")).to_owned();
+///
+/// `values` are those of `${NAME}` in the files that `scrape_config_files` names.
+pub(crate) fn read(
+    doc: &Document,
+    own_only: bool,
+    values: &dyn Fn(&str) -> Option<String>,
+    problems: &mut Problems,
+) -> Vec<Job> {
+    let dir = folder(doc);
     let Some(mut root) = doc.reader(problems) else { return Vec::new() };
     let global = read_global(root.child("global"));
     let mut jobs: Vec<Job> = Vec::new();
+    read_jobs(&mut root, &global, &dir, &mut jobs);
+    for (node, pattern) in root.texts("scrape_config_files") {
+        if pattern.rsplit_once('/').is_some_and(|(folder, _)| folder.contains('*')) {
+            root.problem(node, format!("{pattern:?} has a * elsewhere than in its last element"));
+            continue;
+        }
+        for path in kit::files::matching(&dir.join(pattern)) {
+            match std::fs::read_to_string(&path) {
+                Ok(text) => read_more(&path, &text, &global, values, root.problems, &mut jobs),
+                Err(e) => root.problem(node, format!("cannot read {}: {e}", path.display())),
+            }
+        }
+    }
+    if !own_only {
+        for other in
+            ["rule_files", "alerting", "remote_write", "remote_read", "storage", "tracing", "runtime", "otlp"]
+        {
+            root.node(other);
+        }
+    }
+    root.finish();
+    jobs
+}
+
+fn folder(doc: &Document) -> PathBuf {
+    Path::new(&doc.file).parent().unwrap_or(Path::new("")).to_owned()
+}
+
+fn read_jobs(root: &mut MapReader<'_>, global: &Global, dir: &Path, jobs: &mut Vec<Job>) {
     for node in root.list("scrape_configs") {
         if node.is_null() {
             root.problem(node, "empty scrape config");
             continue;
         }
         let Some(r) = root.item(node) else { continue };
-        if let Some(job) = read_job(r, &global, &dir) {
+        if let Some(job) = read_job(r, global, dir) {
             if jobs.iter().any(|j| j.name == job.name) {
                 let name_node = node.get("job_name").unwrap_or(node);
                 root.problem(name_node, format!("another scrape config has the job name {:?}", job.name));
@@ -150,23 +209,23 @@ pub(crate) fn read(doc: &Document, own_only: bool, problems: &mut Problems) -> V
             jobs.push(job);
         }
     }
-    if !own_only {
-        for other in [
-            "rule_files",
-            "alerting",
-            "remote_write",
-            "remote_read",
-            "storage",
-            "tracing",
-            "runtime",
-            "otlp",
-            "scrape_config_files",
-        ] {
-            root.node(other);
-        }
-    }
+}
+
+/// Reads a file that `scrape_config_files` names: it has jobs and nothing else.
+fn read_more(
+    path: &Path,
+    text: &str,
+    global: &Global,
+    values: &dyn Fn(&str) -> Option<String>,
+    problems: &mut Problems,
+    jobs: &mut Vec<Job>,
+) {
+    let name = path.display().to_string();
+    let Some(doc) = document(File { name: &name, text }, values, problems) else { return };
+    let dir = folder(&doc);
+    let Some(mut root) = doc.reader(problems) else { return };
+    read_jobs(&mut root, global, &dir, jobs);
     root.finish();
-    jobs
 }
 
 fn read_global(r: Option<MapReader<'_>>) -> Global {
@@ -175,6 +234,10 @@ fn read_global(r: Option<MapReader<'_>>) -> Global {
         timeout: Duration::from_secs(10),
         limits: Limits::default(),
         protocols: Vec::new(),
+        histograms: Histograms::default(),
+        extra_metrics: false,
+        keep_dropped: None,
+        names: Names::default(),
     };
     let Some(mut r) = r else { return global };
     let timeout = positive(&mut r, "scrape_timeout");
@@ -187,14 +250,12 @@ fn read_global(r: Option<MapReader<'_>>) -> Global {
     }
     global.limits = read_limits(&mut r, Limits::default());
     global.protocols = read_protocols(&mut r);
+    global.histograms = read_histograms(&mut r, Histograms::default());
+    global.keep_dropped = r.u64("keep_dropped_targets").filter(|n| *n > 0);
+    global.names = read_names(&mut r, Names::default());
+    global.extra_metrics = r.bool("extra_scrape_metrics").unwrap_or(false);
     // What belongs to rules and to other readers of the same file.
-    for other in [
-        "evaluation_interval",
-        "rule_query_offset",
-        "external_labels",
-        "query_log_file",
-        "keep_dropped_targets",
-    ] {
+    for other in ["evaluation_interval", "rule_query_offset", "external_labels", "query_log_file"] {
         r.node(other);
     }
     refuse_unbuilt(&mut r);
@@ -213,22 +274,63 @@ pub(crate) fn positive(r: &mut MapReader<'_>, name: &'static str) -> Option<Dura
 fn refuse_unbuilt(r: &mut MapReader<'_>) {
     for name in NOT_YET {
         if let Some(node) = r.node(name) {
-            r.problem(node, format!("`{name}` is not supported yet"));
+            let instead = match name.strip_suffix("_sd_configs") {
+                Some(_) => {
+                    "targets are found by static_configs, file_sd_configs and http_sd_configs: let a script write a file of targets"
+                }
+                None => "leave it out",
+            };
+            let problem = r.doc.problem(node, format!("`{name}` is not supported"));
+            r.problems.push(problem.with_help(instead));
         }
     }
-    for name in DEFAULT_ONLY {
-        if r.bool(name) == Some(true)
-            && let Some(node) = r.node(name)
-        {
-            r.problem(node, format!("`{name}: true` is not supported yet"));
-        }
+}
+
+/// How names are written for us that are not of the classic alphabet.
+const ESCAPINGS: [&str; 4] = ["allow-utf-8", "underscores", "dots", "values"];
+
+/// What a job or `global` says about names; `from` is what it does not say.
+fn read_names(r: &mut MapReader<'_>, from: Names) -> Names {
+    let legacy = r.parsed("metric_name_validation_scheme", |text| match text {
+        "" => Ok(from.legacy),
+        "utf8" => Ok(false),
+        "legacy" => Ok(true),
+        other => Err(format!("{other:?} is not a scheme of names: utf8 or legacy")),
+    });
+    let escaping = r.parsed("metric_name_escaping_scheme", |text| {
+        let known = ESCAPINGS.iter().find(|e| **e == text).copied();
+        if text.is_empty() { Ok(from.escaping) } else { known.map(Some).ok_or(()) }
+            .map_err(|()| format!("{text:?} is not an escaping of names: {}", ESCAPINGS.join(", ")))
+    });
+    let names = Names { legacy: legacy.unwrap_or(from.legacy), escaping: escaping.unwrap_or(from.escaping) };
+    if names.legacy && names.escaping == Some(ESCAPINGS[0]) {
+        let node = r.node("metric_name_escaping_scheme").or(r.node("metric_name_validation_scheme"));
+        let node = node.unwrap_or(r.node);
+        r.problem(
+            node,
+            "names in UTF-8 are asked for by their escaping, and not allowed by their validation",
+        );
     }
-    for name in ["native_histogram_bucket_limit", "native_histogram_min_bucket_factor"] {
-        if r.node(name).is_some_and(|n| n.text() != Some("0"))
-            && let Some(node) = r.node(name)
-        {
-            r.problem(node, format!("`{name}` is not supported yet"));
-        }
+    names
+}
+
+/// What a job or `global` says about histograms; `from` is what it does not say.
+fn read_histograms(r: &mut MapReader<'_>, from: Histograms) -> Histograms {
+    let classic = r.bool("always_scrape_classic_histograms");
+    // Its name before it had a better one.
+    let classic = classic.or(r.bool("scrape_classic_histograms"));
+    let factor = r.parsed("native_histogram_min_bucket_factor", |text| match text.parse::<f64>() {
+        Ok(v) if v.is_finite() && v >= 0.0 => Ok(v),
+        _ => Err(format!("{text:?} is not a factor: write it like 1.1")),
+    });
+    Histograms {
+        forms: Forms {
+            native: r.bool("scrape_native_histograms").unwrap_or(from.forms.native),
+            classic: classic.unwrap_or(from.forms.classic),
+            custom: r.bool("convert_classic_histograms_to_nhcb").unwrap_or(from.forms.custom),
+        },
+        buckets: r.u64("native_histogram_bucket_limit").map_or(from.buckets, |n| Some(n).filter(|n| *n > 0)),
+        factor: factor.unwrap_or(from.factor),
     }
 }
 
@@ -292,22 +394,24 @@ fn read_protocols(r: &mut MapReader<'_>) -> Vec<String> {
     out
 }
 
-/// The `Accept` header for protocols in the order of preference.
-fn accept_header(protocols: &[String]) -> String {
-    let default =
+/// The `Accept` header for protocols in the order of preference. Where none are named, the one that can carry
+/// native histograms comes first if they are wanted.
+fn accept_header(protocols: &[String], native: bool, names: Names) -> String {
+    let texts =
         ["OpenMetricsText1.0.0", "OpenMetricsText0.0.1", "PrometheusText1.0.0", "PrometheusText0.0.4"];
+    let default = native.then_some(PROTO).into_iter().chain(texts);
     let chosen: Vec<&str> =
-        if protocols.is_empty() { default.to_vec() } else { protocols.iter().map(String::as_str).collect() };
+        if protocols.is_empty() { default.collect() } else { protocols.iter().map(String::as_str).collect() };
     let types: Vec<&str> = chosen
         .iter()
         .filter_map(|c| PROTOCOLS.iter().find(|(name, _)| name == c).map(|(_, media)| *media))
-        .filter(|media| !media.is_empty())
         .collect();
     let mut parts: Vec<String> = Vec::new();
     for (i, media) in types.iter().enumerate() {
-        // Names beyond the classic alphabet need not be escaped for us.
-        let utf8 = if media.contains("1.0.0") { ";escaping=allow-utf-8" } else { "" };
-        parts.push(format!("{media}{utf8};q=0.{}", 9usize.saturating_sub(i).max(2)));
+        // Names beyond the classic alphabet need not be escaped for us, where they are allowed.
+        let escaping = names.escaping.unwrap_or(if names.legacy { "underscores" } else { ESCAPINGS[0] });
+        let escaping = if media.contains("1.0.0") { format!(";escaping={escaping}") } else { String::new() };
+        parts.push(format!("{media}{escaping};q=0.{}", 9usize.saturating_sub(i).max(2)));
     }
     parts.push("*/*;q=0.1".to_owned());
     parts.join(",")
@@ -352,35 +456,46 @@ fn read_job(mut r: MapReader<'_>, global: &Global, dir: &Path) -> Option<Job> {
     let fallback = r.parsed("fallback_scrape_protocol", |text| match text {
         t if t.starts_with("OpenMetricsText") => Ok(Format::OpenMetrics),
         t if t.starts_with("PrometheusText") => Ok(Format::Text),
-        "PrometheusProto" => Err("PrometheusProto is not supported yet".to_owned()),
+        PROTO => Ok(Format::Protobuf),
         other => Err(format!("unknown scrape protocol {other:?}")),
     });
     let groups = r.list("static_configs").iter().filter_map(|n| read_group(&mut r, n)).collect();
     let relabel = read_rules(&mut r, "relabel_configs");
     let metric_relabel = read_rules(&mut r, "metric_relabel_configs");
-    let auth = auth::read(&mut r, dir);
+    let http = client::read(&mut r, dir);
+    let sources = discovery::read(&mut r, dir);
+    let histograms = read_histograms(&mut r, global.histograms);
+    let names = read_names(&mut r, global.names);
     let job = Job {
         name,
         honor_labels: r.bool("honor_labels").unwrap_or(false),
         honor_timestamps: r.bool("honor_timestamps").unwrap_or(true),
+        track_timestamps: r.bool("track_timestamps_staleness").unwrap_or(false),
+        legacy_names: names.legacy,
+        extra_metrics: r.bool("extra_scrape_metrics").unwrap_or(global.extra_metrics),
+        forms: histograms.forms,
+        native: NativeLimits {
+            buckets: histograms.buckets,
+            max_schema: native::max_schema(histograms.factor),
+        },
         interval,
         timeout,
         scheme,
         path: r.text("metrics_path").unwrap_or("/metrics").to_owned(),
         params,
-        auth,
-        follow_redirects: r.bool("follow_redirects").unwrap_or(true),
+        http,
         compression: r.bool("enable_compression").unwrap_or(true),
-        accept: accept_header(protocols),
+        accept: accept_header(protocols, histograms.forms.native, names),
         fallback,
         limits: read_limits(&mut r, global.limits),
+        keep_dropped: r
+            .u64("keep_dropped_targets")
+            .map_or(global.keep_dropped, |n| Some(n).filter(|n| *n > 0)),
         groups,
+        sources,
         relabel,
         metric_relabel,
     };
-    // HTTP/2 is used where the target offers it, whatever this says; dropped targets are all kept for show.
-    r.bool("enable_http2");
-    r.u64("keep_dropped_targets");
     refuse_unbuilt(&mut r);
     let sound = r.problems.len() == before;
     r.finish();
@@ -404,7 +519,11 @@ fn read_group(r: &mut MapReader<'_>, node: &Node) -> Option<Group> {
         r.problem(node, "empty entry in `static_configs`");
         return None;
     }
-    let mut r = r.item(node)?;
+    r.item(node).map(group)
+}
+
+/// Reads a group of targets.
+pub(crate) fn group(mut r: MapReader<'_>) -> Group {
     let mut targets = Vec::new();
     for (node, text) in r.texts("targets") {
         if text.is_empty() || text.contains(['/', ' ']) {
@@ -425,7 +544,7 @@ fn read_group(r: &mut MapReader<'_>, node: &Node) -> Option<Group> {
         labels.insert(name.to_owned(), value.text().unwrap_or("").to_owned());
     }
     r.finish();
-    Some(Group { targets, labels })
+    Group { targets, labels }
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The text formats that targets answer with: Prometheus text 0.0.4 and OpenMetrics 1.0.
+//! The formats that targets answer with: Prometheus text 0.0.4, OpenMetrics 1.0, protobuf.
 //!
 //! What is accepted is what a Prometheus server accepts when it scrapes, which is more than the OpenMetrics
 //! specification allows; a real exporter must not be lost over a blank. Start times are found in `_created` lines, wherever they stand
@@ -6,9 +6,14 @@
 
 mod created;
 mod cursor;
+pub(crate) mod decoded;
 mod labels;
+pub(crate) mod nhcb;
 mod openmetrics;
+pub(crate) mod protobuf;
 mod text;
+
+pub(crate) use decoded::{Decoded, Exemplar, Forms};
 
 use crate::scrape::exposition::{created::Created, cursor::Cursor, labels::LabelSpans};
 use model::{LabelsBuilder, Timestamp};
@@ -19,6 +24,8 @@ use std::borrow::Cow;
 pub(crate) enum Format {
     Text,
     OpenMetrics,
+    /// Not for [`Parser`]: [`protobuf::decode`] reads it.
+    Protobuf,
 }
 
 /// What a family says it is.
@@ -90,6 +97,8 @@ pub(crate) struct Parser<'a> {
     /// The labels of the last sample line.
     spans: LabelSpans<'a>,
     created: Option<Created>,
+    /// The exemplar of the last sample line.
+    pub(crate) exemplar: Option<Exemplar>,
     ended: bool,
 }
 
@@ -114,6 +123,7 @@ impl<'a> Parser<'a> {
             kind: MetricType::Unknown,
             spans: LabelSpans::default(),
             created: None,
+            exemplar: None,
             ended: false,
         }
     }
@@ -131,8 +141,8 @@ impl<'a> Parser<'a> {
     pub(crate) fn next(&mut self) -> Result<Option<Entry<'a>>, ParseError> {
         loop {
             let entry = match self.format {
-                Format::Text => self.next_text()?,
                 Format::OpenMetrics => self.next_open()?,
+                Format::Text | Format::Protobuf => self.next_text()?,
             };
             match &entry {
                 Some(Entry::Type { family, kind }) => {

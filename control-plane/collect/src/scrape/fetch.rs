@@ -4,7 +4,11 @@ mod plain;
 
 pub(crate) use plain::Connection;
 
-use super::{exposition::Format, target::Target};
+use super::{
+    client::{HttpConfig, Shelf},
+    exposition::Format,
+    target::Target,
+};
 use http::{HeaderMap, header};
 use std::{
     error::Error,
@@ -12,6 +16,9 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
+
+/// How the sentence about a body that is too long begins.
+pub(crate) const TOO_LONG: &str = "the body is longer than its limit";
 
 /// A target's answer.
 #[derive(Debug)]
@@ -23,11 +30,12 @@ pub(crate) struct Body {
 /// No body is larger, whatever the configuration says: the memory of the process is at stake.
 const MAX_BODY: u64 = 64 << 20;
 
-/// The clients of all scrapes: one that follows redirects and one that does not.
+/// The clients of all scrapes.
 #[derive(Debug, Clone)]
 pub(crate) struct Clients {
-    following: reqwest::Client,
-    staying: reqwest::Client,
+    shelf: Arc<Shelf>,
+    /// For requests that are built and sent otherwise.
+    plain: reqwest::Client,
     /// Buffers for bodies, which scrapes use in turn.
     buffers: Arc<Mutex<Vec<Vec<u8>>>>,
 }
@@ -40,17 +48,16 @@ impl Clients {
     /// # Errors
     /// When no TLS provider can be set up.
     pub(crate) fn new() -> Result<Clients, reqwest::Error> {
-        // Each request brings its own timeout; this one is only a last resort.
-        let builder = || {
-            kit::client::builder(Duration::from_mins(10))
-                .pool_max_idle_per_host(1)
-                .pool_idle_timeout(Duration::from_mins(5))
-        };
-        Ok(Clients {
-            following: builder().redirect(reqwest::redirect::Policy::limited(10)).build()?,
-            staying: builder().build()?,
-            buffers: Arc::default(),
-        })
+        let plain = kit::client::build(Duration::from_mins(10))?;
+        Ok(Clients { shelf: Arc::default(), plain, buffers: Arc::default() })
+    }
+
+    /// The full client that this configuration wants.
+    ///
+    /// # Errors
+    /// When a file of TLS cannot be used; the message names it.
+    pub(crate) fn client(&self, http: &HttpConfig) -> Result<reqwest::Client, String> {
+        self.shelf.client(http)
     }
 
     fn buffer(&self) -> Vec<u8> {
@@ -103,10 +110,7 @@ fn request(client: &reqwest::Client, target: &Target) -> Result<reqwest::Request
     if !job.compression || is_near(&target.url) {
         request = request.header(header::ACCEPT_ENCODING, "identity");
     }
-    if let Some(auth) = &job.auth {
-        request = auth.apply(request)?;
-    }
-    Ok(request)
+    job.http.apply(request)
 }
 
 /// The bytes of a request; the full client would add the rest of the headers itself.
@@ -138,27 +142,26 @@ pub(crate) async fn fetch(
     target: &Target,
 ) -> Result<Body, String> {
     let job = &target.job;
-    let client = if job.follow_redirects { &clients.following } else { &clients.staying };
     let (Some(host), Some(port), "http") =
         (target.url.host(), target.url.port_or_known_default(), target.url.scheme())
     else {
-        return fetch_fully(client, target).await;
+        return fetch_fully(&clients.client(&job.http)?, target).await;
     };
     let limit = job.limits.body_bytes.unwrap_or(MAX_BODY).min(MAX_BODY);
-    let too_long = || format!("the body is longer than its limit of {limit} bytes");
+    let too_long = || format!("{TOO_LONG} of {limit} bytes");
     let request = match connection.request.take() {
         Some(request) => request,
-        None => request_bytes(client, target)?,
+        None => request_bytes(&clients.plain, target)?,
     };
     let mut body = clients.buffer();
     let answer = connection.ask((&host.to_owned(), port), &request, &mut body, limit).await;
-    if job.auth.as_ref().is_none_or(|a| !a.changes()) {
+    if job.http.auth.as_ref().is_none_or(|a| !a.changes()) {
         connection.request = Some(request);
     }
     let head =
         answer.map_err(|e| if matches!(e, plain::Fault::Long) { too_long() } else { e.to_string() })?;
-    if matches!(head.status, 301 | 302 | 303 | 307 | 308) && job.follow_redirects {
-        return fetch_fully(client, target).await;
+    if matches!(head.status, 301 | 302 | 303 | 307 | 308) && job.http.follow_redirects {
+        return fetch_fully(&clients.client(&job.http)?, target).await;
     }
     if head.status != 200 {
         let status =
@@ -202,7 +205,7 @@ async fn fetch_fully(client: &reqwest::Client, target: &Target) -> Result<Body, 
     let mut bytes = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(describe)? {
         if (bytes.len() + chunk.len()) as u64 > limit {
-            return Err(format!("the body is longer than its limit of {limit} bytes"));
+            return Err(format!("{TOO_LONG} of {limit} bytes"));
         }
         bytes.extend_from_slice(&chunk);
     }
@@ -218,13 +221,14 @@ fn choose_by(value: &str, fallback: Option<Format>) -> Result<Format, String> {
     let known = media_type(value).and_then(|media| match &*media {
         "application/openmetrics-text" => Some(Format::OpenMetrics),
         "text/plain" => Some(Format::Text),
+        "application/vnd.google.protobuf" => Some(Format::Protobuf),
         _ => None,
     });
     known.or(fallback).ok_or_else(|| {
         let what =
             if value.is_empty() { "no Content-Type".to_owned() } else { format!("Content-Type {value:?}") };
         format!(
-            "the target sent {what}, which is none of the text formats; fallback_scrape_protocol can name one"
+            "the target sent {what}, which is none of the known formats; fallback_scrape_protocol can name one"
         )
     })
 }
@@ -262,12 +266,13 @@ mod tests {
             let fallback = match case["fallbackScrapeProtocol"].as_str() {
                 Some(t) if t.starts_with("OpenMetrics") => Some(Format::OpenMetrics),
                 Some(t) if t.starts_with("PrometheusText") => Some(Format::Text),
+                Some("PrometheusProto") => Some(Format::Protobuf),
                 _ => None,
             };
             let want = match case["parser"].as_str() {
                 Some("openmetrics") => Some(Format::OpenMetrics),
                 Some("text") => Some(Format::Text),
-                // Protobuf is never asked for.
+                Some("protobuf") => Some(Format::Protobuf),
                 _ => None,
             };
             assert_eq!(choose(&headers, fallback).ok(), want, "{case}");

@@ -7,15 +7,23 @@
 //! A scrape is taken whole or not at all. After one that failed, and for a series that did not come again, a
 //! staleness marker is written, as Prometheus does; samples that bring their own timestamp get none.
 
+mod decoded;
+mod exemplars;
+pub(crate) mod native;
+
 use super::{
-    exposition::{Entry, Format, MetricType, Parser, Sample},
+    exposition::{Entry, Format, MetricType, Parser, Sample, nhcb, protobuf},
+    fetch::TOO_LONG,
     relabel::relabel,
     target::Target,
     template::{Place, Template, What, plain_number},
 };
+use exemplars::Exemplars;
 use model::{
-    Append, AppendError, Batch, Labels, LabelsBuilder, Reject, SeriesRef, Timestamp, Value,
-    labels::METRIC_NAME, stale_nan,
+    Append, AppendError, Batch, ExemplarSink, Label, Labels, LabelsBuilder, Reject, SeriesRef, Timestamp,
+    Value,
+    labels::{METRIC_NAME, is_legacy_metric_name, is_legacy_name},
+    stale_nan,
 };
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -64,11 +72,14 @@ enum Fault {
 #[derive(Debug)]
 pub(crate) struct Ingest {
     append: Arc<dyn Append>,
+    exemplars: Exemplars,
     template: Template,
     /// Whether the template's series have been ended: the last scrape failed.
     ended: bool,
     /// Scrapes until series for which there was no room are tried again.
     retry_in: u8,
+    /// Series that are left out, as the scrapes since all were tried know it.
+    left_out: usize,
     reports: [Option<SeriesRef>; REPORTS.len()],
     families: Arc<Families>,
 }
@@ -123,21 +134,29 @@ impl<'a> Renewed<'a> {
 }
 
 /// The series about a scrape itself.
-const REPORTS: [&str; 5] = [
+const REPORTS: [&str; 8] = [
     "up",
     "scrape_duration_seconds",
     "scrape_samples_scraped",
     "scrape_samples_post_metric_relabeling",
     "scrape_series_added",
+    // With `extra_scrape_metrics` only.
+    "scrape_timeout_seconds",
+    "scrape_sample_limit",
+    "scrape_body_size_bytes",
 ];
+/// Those that every job has.
+const COMMON_REPORTS: usize = 5;
 
 impl Ingest {
-    pub(crate) fn new(append: Arc<dyn Append>) -> Self {
+    pub(crate) fn new(append: Arc<dyn Append>, exemplars: Arc<dyn ExemplarSink>) -> Self {
         Ingest {
             append,
+            exemplars: Exemplars::new(exemplars),
             template: Template::default(),
             ended: false,
             retry_in: 0,
+            left_out: 0,
             reports: [None; REPORTS.len()],
             families: Arc::default(),
         }
@@ -153,8 +172,14 @@ impl Ingest {
     ) -> Scraped {
         let mut out = Scraped::default();
         let mut round = Round { batch: Batch::at(at), ..Round::default() };
+        // As in Prometheus: less than none is too much.
+        let body_bytes = match &answer {
+            Ok((bytes, _)) => bytes.len() as f64,
+            Err(e) if e.starts_with(TOO_LONG) => -1.0,
+            Err(_) => 0.0,
+        };
         let outcome = match answer {
-            Ok((bytes, format)) => self.read(target, bytes, format, &mut round, &mut out),
+            Ok((bytes, format)) => self.read_as(target, bytes, format, &mut round, &mut out),
             Err(e) => Err(Fault::Text(e)),
         };
         if let Err(fault) = outcome {
@@ -163,15 +188,48 @@ impl Ingest {
                 Fault::Store(e) => not_stored(&e),
             });
             out.added = 0;
+            self.exemplars.forget();
             round = Round { batch: Batch::at(at), ..Round::default() };
             self.end_all(&mut round);
         }
         let up = f64::from(u8::from(out.error.is_none()));
-        let figures = [up, seconds, out.samples as f64, out.kept as f64, out.added as f64];
-        if let Err(e) = self.write(target, round, &figures, &mut out) {
-            out.error.get_or_insert_with(|| not_stored(&e));
+        let figures = [
+            up,
+            seconds,
+            out.samples as f64,
+            out.kept as f64,
+            out.added as f64,
+            target.timeout.as_secs_f64(),
+            target.job.limits.samples.unwrap_or(0) as f64,
+            body_bytes,
+        ];
+        let reports = if target.job.extra_metrics { REPORTS.len() } else { COMMON_REPORTS };
+        match self.write(target, round, &figures[..reports], &mut out) {
+            Ok(()) => self.exemplars.hand_on(),
+            Err(e) => {
+                self.exemplars.forget();
+                out.error.get_or_insert_with(|| not_stored(&e));
+            }
         }
         out
+    }
+
+    fn read_as(
+        &mut self,
+        target: &Target,
+        bytes: &[u8],
+        format: Format,
+        round: &mut Round,
+        out: &mut Scraped,
+    ) -> Result<(), Fault> {
+        let forms = target.job.forms;
+        let decoded = match format {
+            Format::Protobuf => protobuf::decode(bytes, forms).map_err(Fault::Text)?,
+            Format::Text | Format::OpenMetrics if forms.custom => nhcb::collate(format, bytes, forms)
+                .map_err(|e| Fault::Text(format!("the text is not valid: {e}")))?,
+            Format::Text | Format::OpenMetrics => return self.read(target, bytes, format, round, out),
+        };
+        self.read_decoded(target, decoded, round, out)
     }
 
     fn read<'a>(
@@ -186,18 +244,11 @@ impl Ingest {
         let plain = parser.is_plain();
         let mut place = Place::default();
         let mut before: &'a [u8] = &[];
-        let mut renewed: Option<Renewed<'a>> = None;
+        let mut renewed = self.retry(&place, before);
         let columns = self.template.kept();
         round.batch.series.reserve_exact(columns + REPORTS.len());
         round.batch.values.reserve_exact(columns + REPORTS.len());
         round.columns.reserve_exact(columns + REPORTS.len());
-        if self.retry_in > 0 {
-            self.retry_in -= 1;
-            if self.retry_in == 0 {
-                let all = Renewed::after(&self.template, &place, before);
-                renewed = Some(Renewed { retry: true, ..all });
-            }
-        }
         loop {
             if renewed.is_none() && plain {
                 self.follow(&mut parser, &mut place, round, out);
@@ -236,12 +287,26 @@ impl Ingest {
                 self.sample(target, &parser, &sample, &mut place, &mut before, &mut renewed, round, out)?;
             }
         }
+        self.conclude(renewed, &place, before, round, out);
+        Ok(())
+    }
+
+    /// What was read becomes the template, where it is another one.
+    fn conclude<'a>(
+        &mut self,
+        mut renewed: Option<Renewed<'a>>,
+        place: &Place<'a>,
+        before: &'a [u8],
+        round: &mut Round,
+        out: &mut Scraped,
+    ) {
         if renewed.is_none() && place.line() < self.template.len() {
-            renewed = Some(Renewed::after(&self.template, &place, before));
+            renewed = Some(Renewed::after(&self.template, place, before));
         }
         match renewed {
             None => out.added = if self.ended { out.kept } else { 0 },
             Some(renewed) => {
+                self.left_out = if renewed.retry { out.refused } else { self.left_out + out.refused };
                 out.added = if self.ended { out.kept } else { renewed.added };
                 if !self.ended {
                     self.end_absent(&renewed, round);
@@ -254,7 +319,6 @@ impl Ingest {
         if out.refused > 0 && self.retry_in == 0 {
             self.retry_in = RETRY;
         }
-        Ok(())
     }
 
     /// Goes on while the text goes on as the template does.
@@ -312,27 +376,16 @@ impl Ingest {
     ) -> Result<(), Fault> {
         let kind = parser.kind();
         let own = sample.at.filter(|_| target.job.honor_timestamps);
-        let live = own.is_none();
-        let known = self.template.line(place.line()).filter(|_| self.template.is_next(place, sample.text));
-        let series = match (&mut *renewed, known) {
-            (None, Some((What::Series(series), of, was)))
-                if of == kind && (was == live || series.is_none()) =>
-            {
-                self.template.skip(place, sample.text);
-                series
-            }
-            (renewed, _) => {
-                let renewed = renewed.get_or_insert_with(|| Renewed::after(&self.template, place, before));
-                let series = self.renew(target, kind, sample.text, renewed, out)?;
-                renewed.push(sample.text, kind, What::Series(series), live);
-                series
-            }
-        };
-        *before = sample.text;
-        let line = renewed.as_ref().map_or(place.line(), |r| r.template.len()) - 1;
-        let Some(series) = series else { return Ok(()) };
+        let live = own.is_none() || target.job.track_timestamps;
+        let here = self.locate(target, kind, sample.text, live, place, before, renewed, out)?;
+        let Some((series, line)) = here else { return Ok(()) };
         out.kept += 1;
         self.check_sample_limit(target, out)?;
+        if let Some(exemplar) = &parser.exemplar {
+            self.exemplars.note(series, exemplar.clone(), own.unwrap_or(round.batch.at), || {
+                self.labels_of(target, kind, sample.text).ok().flatten()
+            });
+        }
         let start = if parser.has_starts() { parser.start() } else { None };
         if own.is_none() && start.is_none() {
             round.batch.push(series, sample.value);
@@ -343,6 +396,40 @@ impl Ingest {
             round.entries.push(line_number(line));
         }
         Ok(())
+    }
+
+    /// The series of the next line and the line's number, `None` when it is not stored.
+    #[expect(clippy::too_many_arguments, reason = "the state of one reading, which `read` holds")]
+    #[inline]
+    fn locate<'a>(
+        &self,
+        target: &Target,
+        kind: MetricType,
+        text: &'a [u8],
+        live: bool,
+        place: &mut Place<'a>,
+        before: &mut &'a [u8],
+        renewed: &mut Option<Renewed<'a>>,
+        out: &mut Scraped,
+    ) -> Result<Option<(SeriesRef, usize)>, Fault> {
+        let known = self.template.line(place.line()).filter(|_| self.template.is_next(place, text));
+        let series = match (&mut *renewed, known) {
+            (None, Some((What::Series(series), of, was)))
+                if of == kind && (was == live || series.is_none()) =>
+            {
+                self.template.skip(place, text);
+                series
+            }
+            (renewed, _) => {
+                let renewed = renewed.get_or_insert_with(|| Renewed::after(&self.template, place, before));
+                let series = self.renew(target, kind, text, renewed, out)?;
+                renewed.push(text, kind, What::Series(series), live);
+                series
+            }
+        };
+        *before = text;
+        let line = renewed.as_ref().map_or(place.line(), |r| r.template.len()) - 1;
+        Ok(series.map(|series| (series, line)))
     }
 
     fn check_sample_limit(&self, target: &Target, out: &Scraped) -> Result<(), Fault> {
@@ -424,6 +511,11 @@ impl Ingest {
         }
     }
 
+    /// Series of the target that there is no room for.
+    pub(crate) fn left_out(&self) -> usize {
+        self.left_out
+    }
+
     /// What the target says about its metrics.
     pub(crate) fn families(&self) -> Arc<Families> {
         Arc::clone(&self.families)
@@ -456,6 +548,15 @@ impl Ingest {
             return Ok(None);
         }
         let labels = labels.build();
+        if job.legacy_names {
+            let fits = |l: &Label| match &*l.name {
+                METRIC_NAME => is_legacy_metric_name(&l.value),
+                name => is_legacy_name(name),
+            };
+            if !labels.iter().all(fits) {
+                return Err(Fault::Text(format!("series {labels} has a name beyond the classic alphabet")));
+            }
+        }
         if labels.metric_name().is_empty() {
             return Err(Fault::Text("relabelling left a series without a metric name".to_owned()));
         }
@@ -569,7 +670,8 @@ impl Ingest {
     pub(crate) fn end(&mut self, target: &Target, at: Timestamp) -> Result<(), AppendError> {
         let mut round = Round { batch: Batch::at(at), ..Round::default() };
         self.end_all(&mut round);
-        self.write(target, round, &[stale_nan(); REPORTS.len()], &mut Scraped::default())
+        let reports = if target.job.extra_metrics { REPORTS.len() } else { COMMON_REPORTS };
+        self.write(target, round, &[stale_nan(); REPORTS.len()][..reports], &mut Scraped::default())
     }
 }
 

@@ -19,6 +19,8 @@ pub(crate) struct Target {
     pub(crate) url: Url,
     pub(crate) interval: Duration,
     pub(crate) timeout: Duration,
+    /// Why it is not asked at all, and counts as down.
+    pub(crate) forced: Option<Arc<str>>,
 }
 
 impl Target {
@@ -33,12 +35,13 @@ impl Target {
             && self.url == other.url
             && self.interval == other.interval
             && self.timeout == other.timeout
+            && self.forced == other.forced
             && (Arc::ptr_eq(&self.job, &other.job) || without_groups(&self.job) == without_groups(&other.job))
     }
 }
 
 fn without_groups(job: &Job) -> Job {
-    Job { groups: Vec::new(), ..job.clone() }
+    Job { groups: Vec::new(), sources: Vec::new(), ..job.clone() }
 }
 
 /// The targets of a job.
@@ -51,15 +54,18 @@ pub(crate) struct Built {
     pub(crate) faults: Vec<String>,
 }
 
-pub(crate) fn build(job: &Arc<Job>) -> Built {
+/// Builds the targets of a job: those of its own groups, and of what was found.
+pub(crate) fn build<'a>(job: &'a Arc<Job>, found: impl Iterator<Item = &'a Group>) -> Built {
     let mut built = Built::default();
     let mut seen = HashSet::new();
-    for group in &job.groups {
+    for group in job.groups.iter().chain(found) {
         for address in &group.targets {
             let discovered = discovered(job, group, address);
             let mut labels = discovered.edit();
             if !relabel(&job.relabel, &mut labels) {
-                built.dropped.push(discovered);
+                if job.keep_dropped.is_none_or(|most| (built.dropped.len() as u64) < most) {
+                    built.dropped.push(discovered);
+                }
                 continue;
             }
             match finish(job, discovered, labels.build()) {
@@ -75,10 +81,12 @@ pub(crate) fn build(job: &Arc<Job>) -> Built {
     if let Some(limit) = job.limits.targets
         && built.targets.len() as u64 > limit
     {
+        // None of them is better than another.
         let n = built.targets.len();
-        built
-            .faults
-            .push(format!("job {:?} has {n} targets, more than its target_limit of {limit}", job.name));
+        let why: Arc<str> = format!("target_limit exceeded (number of targets: {n}, limit: {limit})").into();
+        for target in &mut built.targets {
+            target.forced = Some(Arc::clone(&why));
+        }
     }
     built
 }
@@ -135,7 +143,15 @@ fn finish(job: &Arc<Job>, discovered: Labels, all: Labels) -> Result<Target, Str
         labels.set("instance", address);
     }
     labels.retain(|l| !l.name.starts_with("__")).remove(METRIC_NAME);
-    Ok(Target { job: Arc::clone(job), labels: labels.build(), discovered, url, interval, timeout })
+    Ok(Target {
+        job: Arc::clone(job),
+        labels: labels.build(),
+        discovered,
+        url,
+        interval,
+        timeout,
+        forced: None,
+    })
 }
 
 /// The job's parameters; a label `__param_NAME` replaces the first value of NAME.

@@ -127,3 +127,48 @@ fn every_program_says_its_version() {
         assert!(output.status.success() && text.contains(vigie::VERSION), "{name}: {text}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_prometheus_that_moves_over_keeps_its_discovery_and_its_exemplars() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let text = "# TYPE c counter\nc_total 1 # {trace_id=\"abc\"} 0.5 1700000000\n# EOF\n";
+    let kind = [(http::header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0")];
+    let router =
+        axum::Router::new().route("/metrics", axum::routing::get(move || async move { (kind, text) }));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let target = listener.local_addr().expect("an address");
+    tokio::spawn(async move { axum::serve(listener, router).await });
+
+    let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).expect("a file");
+    write(
+        "prometheus.yml",
+        "global: {scrape_interval: 200ms}\nstorage: {exemplars: {max_exemplars: 10}}\nscrape_config_files: [more.yml]\n",
+    );
+    write(
+        "more.yml",
+        "scrape_configs: [{job_name: found, file_sd_configs: [{files: ['targets/*.json'], refresh_interval: 200ms}]}]\n",
+    );
+    fs::create_dir(folder.path().join("targets")).expect("a folder");
+    let (port, http) = (Ports::new().free(), kit::client::build(PATIENCE).expect("a client"));
+    let mut command = Command::new(binary("vigie"));
+    command.args(["serve", "--listen", &format!("127.0.0.1:{port}"), "--prometheus-config"]);
+    command.arg(folder.path().join("prometheus.yml")).arg("--data-dir").arg(folder.path().join("data"));
+    let mut vigie = Process::start("vigie", folder.path(), &mut command, &[]);
+    ready(&http, port).await;
+    // Nothing is told of this file.
+    write("targets/a.json", &format!("[{{\"targets\": [\"{target}\"], \"labels\": {{\"env\": \"test\"}}}}]"));
+    let url = format!("http://127.0.0.1:{port}/api/v1/query_exemplars?query=rate(c_total%5B5m%5D)");
+    let data = until("the exemplar of a discovered target", PATIENCE, || async {
+        let answer = http.get(&url).send().await.map_err(|e| e.to_string())?;
+        let answer: serde_json::Value = answer.json().await.map_err(|e| e.to_string())?;
+        if answer["data"][0].is_object() { Ok(answer["data"].clone()) } else { Err(answer.to_string()) }
+    })
+    .await;
+    let labels = serde_json::json!({
+        "__name__": "c_total", "env": "test", "instance": target.to_string(), "job": "found",
+    });
+    let exemplar =
+        serde_json::json!({"labels": {"trace_id": "abc"}, "value": "0.5", "timestamp": 1_700_000_000});
+    assert_eq!(data, serde_json::json!([{"seriesLabels": labels, "exemplars": [exemplar]}]));
+    vigie.kill();
+}

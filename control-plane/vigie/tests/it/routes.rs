@@ -76,6 +76,7 @@ async fn declared(folder: &Path) -> Vec<RouteInfo> {
         alerting,
         budget: Authority::new(state.clone(), clock.clone(), BudgetConfig::default()),
         observed: Arc::new(Nothing),
+        exemplars: Arc::new(NoExemplars),
         state,
         clock,
         tasks,
@@ -190,7 +191,13 @@ async fn what_changes_something_needs_more_than_a_viewer() {
     let folder = tempfile::tempdir().expect("a folder");
     let open = ["/login", "/logout"];
     // Queries by POST change nothing.
-    let queries = ["/api/v1/query", "/api/v1/query_range", "/api/v1/series", "/api/v1/labels"];
+    let queries = [
+        "/api/v1/query",
+        "/api/v1/query_range",
+        "/api/v1/query_exemplars",
+        "/api/v1/series",
+        "/api/v1/labels",
+    ];
     for route in declared(folder.path()).await {
         let reads =
             route.method == Method::GET || open.contains(&route.path) || queries.contains(&route.path);

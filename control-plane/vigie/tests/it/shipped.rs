@@ -163,6 +163,7 @@ fn the_schemas_know_no_field_that_the_code_does_not() {
     let (name, text) = example("probes");
     let probes = collect::CollectConfig::parse(&collect::CollectFiles {
         scrape: None,
+        target_series: None,
         whole_prometheus: false,
         probes: Some(collect::File { name: &name, text: &text }),
         values: &|_| None,

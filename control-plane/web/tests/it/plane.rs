@@ -100,6 +100,7 @@ pub(crate) struct Setup {
     pub(crate) tsdb: Option<tsdb::Tsdb>,
     /// In place of the store in memory, for what is written.
     pub(crate) append: Option<Arc<dyn model::Append>>,
+    pub(crate) exemplars: Arc<dyn model::ExemplarSelect>,
     /// With tokens access is closed.
     pub(crate) tokens: bool,
     /// Where it is said to listen: that decides whether access may be open.
@@ -119,6 +120,7 @@ impl Default for Setup {
             select: None,
             tsdb: None,
             append: None,
+            exemplars: Arc::new(model::NoExemplars),
             tokens: false,
             listen: "127.0.0.1:3005",
             external_url: "http://vigie.test",
@@ -230,6 +232,7 @@ impl Setup {
             alerting,
             budget,
             observed: Arc::new(self.seen),
+            exemplars: self.exemplars,
             write: Receiver::new(
                 self.append.unwrap_or_else(|| Arc::clone(&store) as Arc<dyn model::Append>),
                 Arc::new(model::NoExemplars),

@@ -622,3 +622,40 @@ async fn the_build_and_the_state_are_told() {
     vigie.ready.store(false, std::sync::atomic::Ordering::Relaxed);
     assert_eq!(vigie.get("/-/ready").await.status, 503);
 }
+
+/// Two exemplars, whatever is asked; what is asked must be this.
+#[derive(Debug)]
+struct Two;
+
+impl model::ExemplarSelect for Two {
+    fn exemplars(
+        &self,
+        sets: &[Vec<model::Matcher>],
+        start: i64,
+        end: i64,
+    ) -> Vec<(model::Labels, Vec<model::Exemplar>)> {
+        let names: Vec<String> =
+            sets.iter().map(|s| s.iter().map(|m| format!("{}{}", m.name, m.value)).collect()).collect();
+        assert_eq!((names, start, end), (vec!["__name__a".to_owned(), "x1__name__b".to_owned()], 1000, 2500));
+        let one = |value, at| model::Exemplar { labels: labels("", &[("trace_id", "abc")]), value, at };
+        vec![(labels("", &[("foo", "bar")]), vec![one(100.123, 1234), one(f64::INFINITY, 2000)])]
+    }
+}
+
+#[tokio::test]
+async fn exemplars_are_those_of_every_selector_of_a_query() {
+    let vigie = Setup { exemplars: std::sync::Arc::new(Two), ..Setup::default() }.start().await;
+    let api = OpenApi::read();
+    let query = [("query", "rate(a[5m]) / on() b{x=\"1\"}"), ("start", "1"), ("end", "2.5")];
+    let got = data(&vigie, &api, "/query_exemplars", &query).await;
+    let exemplar =
+        |value: &str, at: Value| json!({"labels": {"trace_id": "abc"}, "value": value, "timestamp": at});
+    let want = [exemplar("100.123", json!(1.234)), exemplar("+Inf", json!(2))];
+    assert_eq!(got, json!([{"seriesLabels": {"foo": "bar"}, "exemplars": want}]));
+    let vigie = Setup::default().start().await;
+    assert_eq!(data(&vigie, &api, "/query_exemplars", &[("query", "a")]).await, json!([]));
+    for wrong in ["query=", "query=sum(", "query=a&start=x", "query=a&start=2&end=1"] {
+        let answer = vigie.get(&format!("/api/v1/query_exemplars?{wrong}")).await;
+        assert_eq!((answer.status, answer.json()["errorType"].clone()), (400, json!("bad_data")), "{wrong}");
+    }
+}

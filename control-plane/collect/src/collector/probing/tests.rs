@@ -16,6 +16,7 @@ fn pretending() -> Vec<Arc<Probe>> {
     let text = "probes: [{name: p, kind: tcp, url: 'h:1', interval: 5s, timeout: 4900ms}]";
     let files = CollectFiles {
         scrape: None,
+        target_series: None,
         whole_prometheus: false,
         probes: Some(File { name: "p.yaml", text }),
         values: &|_| None,
@@ -44,6 +45,7 @@ async fn thousands_keep_their_beat_while_some_hang_to_their_timeout() {
     let (store, clock) = (Store::new(), Clock::simulated(1_700_000_000_000));
     let deps = CollectDeps {
         append: store.append(),
+        exemplars: Arc::new(model::NoExemplars),
         clock: clock.clone(),
         tasks: Tasks::new(clock.clone()),
         sources: Vec::new(),

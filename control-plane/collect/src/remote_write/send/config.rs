@@ -6,7 +6,10 @@ use crate::{
     config::{File, document},
     remote_write::{Protocol, V1_MESSAGE, V2_MESSAGE},
     scrape::{
-        config::{Auth, auth, positive, read_rules},
+        config::{
+            auth::{self, Auth},
+            positive, read_rules,
+        },
         relabel::Relabel,
     },
 };

@@ -1,10 +1,10 @@
 //! OpenMetrics 1.0: one blank where one belongs, `# EOF` at the end, exemplars, timestamps in seconds.
 
 use super::{
-    Entry, MetricType, ParseError, Parser, Sample,
+    Entry, Exemplar, MetricType, ParseError, Parser, Sample,
     labels::{LabelSpans, Text, unescape},
 };
-use model::Timestamp;
+use model::{Labels, Timestamp};
 
 impl<'a> Parser<'a> {
     pub(super) fn next_open(&mut self) -> Result<Option<Entry<'a>>, ParseError> {
@@ -66,6 +66,7 @@ impl<'a> Parser<'a> {
 
     fn open_sample(&mut self) -> Result<Sample<'a>, ParseError> {
         let begin = self.cursor.at();
+        self.exemplar = None;
         let text = self.open_series()?;
         let value = self.open_word("a value after the series")?;
         let value = self.float(value)?;
@@ -75,7 +76,7 @@ impl<'a> Parser<'a> {
             at = Some(self.seconds(word)?);
         }
         if self.cursor.eat(b" # {") {
-            self.exemplar(text)?;
+            self.exemplar = Some(self.read_exemplar(text)?);
         }
         self.open_end()?;
         Ok(Sample { text, begin, value, at })
@@ -167,20 +168,22 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// Reads an exemplar behind its opening brace and leaves it: what is kept of exemplars is decided elsewhere.
-    fn exemplar(&mut self, series: &[u8]) -> Result<(), ParseError> {
+    /// Reads an exemplar behind its opening brace.
+    fn read_exemplar(&mut self, series: &[u8]) -> Result<Exemplar, ParseError> {
         if let Some(why) = self.refuses_exemplars(series) {
             return Err(self.error(format!("{why} has no exemplars")));
         }
         let mut spans = LabelSpans::default();
         self.open_labels(&mut spans, false)?;
         let value = self.open_word("a value after the exemplar's labels")?;
-        self.float(value)?;
+        let value = self.float(value)?;
+        let mut at = None;
         if !matches!(self.cursor.peek(), Some(b'\n') | None) {
             let word = self.open_word("a timestamp or the end of the line")?;
-            self.seconds(word)?;
+            at = Some(self.seconds(word)?);
         }
-        Ok(())
+        let labels = Labels::from_pairs(spans.pairs.iter().map(|(n, v)| (n.read(), unescape(v))));
+        Ok(Exemplar { labels, value, at })
     }
 
     /// Which kinds of series may carry none.

@@ -10,9 +10,9 @@ fn target(job: &str) -> Target {
     let text = format!("scrape_configs:\n- job_name: j\n  static_configs: [{{targets: ['h:1']}}]\n{job}");
     let doc = Document::parse("s.yaml", &text).unwrap();
     let mut problems = Problems::default();
-    let jobs = config::read(&doc, true, &mut problems);
+    let jobs = config::read(&doc, true, &|_| None, &mut problems);
     assert!(problems.is_empty(), "{problems}");
-    target::build(&Arc::new(jobs[0].clone())).targets.remove(0)
+    target::build(&Arc::new(jobs[0].clone()), std::iter::empty()).targets.remove(0)
 }
 
 struct Bench {
@@ -23,7 +23,7 @@ struct Bench {
 
 fn bench(job: &str) -> Bench {
     let (store, target) = (Store::new(), target(job));
-    let ingest = Ingest::new(store.append());
+    let ingest = Ingest::new(store.append(), Arc::new(model::NoExemplars));
     Bench { store, target, ingest }
 }
 
@@ -248,4 +248,126 @@ proptest! {
             prop_assert_eq!(&before, &want, "body {}: {:?}", n, body);
         }
     }
+}
+
+/// What the store holds of histograms, one line each series.
+fn histograms(store: &Store) -> Vec<String> {
+    let request = model::SelectRequest::new(&[], i64::MIN, i64::MAX);
+    let mut stream = model::Select::select(&store.db, &request).expect("selects");
+    let mut columns = model::SampleColumns::default();
+    let mut out = Vec::new();
+    while let Some((_, labels)) = stream.next(&mut columns).expect("reads") {
+        if columns.histograms.is_empty() {
+            continue;
+        }
+        let samples: Vec<String> = columns
+            .times
+            .iter()
+            .enumerate()
+            .map(|(i, t)| match columns.histograms.iter().find(|(at, _)| *at == i) {
+                Some((_, h)) => format!("{:?}x{}@{t}", h.positive, h.schema),
+                None if model::is_stale_nan(columns.values[i]) => format!("stale@{t}"),
+                None => format!("{}@{t}", columns.values[i]),
+            })
+            .collect();
+        out.push(format!("{}: {}", labels.metric_name(), samples.join(" ")));
+    }
+    out
+}
+
+#[test]
+fn native_histograms_are_stored_and_end_as_floats_do() {
+    use crate::scrape::exposition::protobuf::tests::{body, native};
+    let mut b = bench("  scrape_native_histograms: true\n");
+    let mut good = body("h", 4, 7, native().int(7, 4));
+    let take =
+        |b: &mut Bench, at, body: &[u8]| b.ingest.take(&b.target, at, 0.5, Ok((body, Format::Protobuf)));
+    assert_eq!(take(&mut b, 1000, &good), Scraped { samples: 1, kept: 1, added: 1, ..Scraped::default() });
+    assert_eq!(take(&mut b, 2000, &good).added, 0);
+    good.pop();
+    assert!(take(&mut b, 3000, &good).error.is_some());
+    assert_eq!(histograms(&b.store), ["h: [1.0, 3.0, 2.0]x1@1000 [1.0, 3.0, 2.0]x1@2000 stale@3000"]);
+    assert_eq!(b.ingest.families()["h"].kind, MetricType::Histogram);
+}
+
+#[test]
+fn histograms_are_made_coarser_to_their_bounds() {
+    use crate::scrape::exposition::protobuf::tests::{body, native};
+    let good = body("h", 4, 7, native().int(7, 4));
+    for (bound, want) in [
+        ("native_histogram_bucket_limit: 2", "h: [1.0, 5.0]x-1@1000"),
+        ("native_histogram_min_bucket_factor: 2", "h: [1.0, 3.0, 2.0]x0@1000"),
+    ] {
+        let mut b = bench(&format!("  scrape_native_histograms: true\n  {bound}\n"));
+        let got = b.ingest.take(&b.target, 1000, 0.5, Ok((&good, Format::Protobuf)));
+        assert_eq!((got.error, histograms(&b.store)), (None, vec![want.to_owned()]), "{bound}");
+    }
+}
+
+#[test]
+fn texts_with_classic_histograms_are_converted() {
+    let mut b = bench("  convert_classic_histograms_to_nhcb: true\n");
+    let body = |n: u32| {
+        format!("# TYPE h histogram\nh_bucket{{le=\"1\"}} {n}\nh_count 5\nh_sum 4\n# TYPE g gauge\ng {n}\n")
+    };
+    assert_eq!(b.text(1000, &body(1)), Scraped { samples: 2, kept: 2, added: 2, ..Scraped::default() });
+    assert_eq!(b.text(2000, &body(2)).added, 0);
+    assert_eq!(histograms(&b.store), ["h: [1.0, 4.0]x-53@1000 [2.0, 3.0]x-53@2000"]);
+    assert_eq!(b.metrics()[0], "g{instance=h:1,job=j}: 1@1000 2@2000");
+}
+
+#[test]
+fn series_with_their_own_time_end_where_that_is_asked_for() {
+    let mut b = bench("  track_timestamps_staleness: true\n");
+    b.text(1000, "a 1 900\n");
+    b.text(2000, "b 1\n");
+    assert_eq!(b.store.of("a{"), ["a{instance=h:1,job=j}: 1@900 stale@2000"]);
+}
+
+#[test]
+fn the_bounds_of_a_scrape_are_series_where_that_is_asked_for() {
+    let mut b = bench("  extra_scrape_metrics: true\n  sample_limit: 7\n");
+    b.text(1000, "a 1\n");
+    let of = |b: &Bench, name: &str| b.store.of(name).concat();
+    assert!(of(&b, "scrape_timeout_seconds").ends_with(": 10@1000"));
+    assert!(of(&b, "scrape_sample_limit").ends_with(": 7@1000"));
+    b.ingest.take(&b.target, 2000, 0.5, Err(format!("{TOO_LONG} of 3 bytes")));
+    assert!(of(&b, "scrape_body_size_bytes").ends_with(": 4@1000 -1@2000"));
+}
+
+#[derive(Debug, Default)]
+struct Kept(std::sync::Mutex<Vec<String>>);
+
+impl ExemplarSink for Kept {
+    fn add(&self, series: &Labels, e: model::Exemplar) -> Result<(), model::ExemplarReject> {
+        self.0.lock().unwrap().push(format!("{} {} {}@{}", series.metric_name(), e.labels, e.value, e.at));
+        Ok(())
+    }
+}
+
+#[test]
+fn each_exemplar_is_handed_on_once() {
+    let (mut b, kept) = (bench(""), Arc::new(Kept::default()));
+    b.ingest = Ingest::new(b.store.append(), Arc::clone(&kept) as Arc<dyn ExemplarSink>);
+    let body = |n: u32| {
+        format!("# TYPE c counter\nc_total {n} # {{t=\"{n}\"}} 0.5\nd_total 1 # {{t=\"x\"}} 2 0.7\n# EOF\n")
+    };
+    b.open(1000, &body(1));
+    b.open(2000, &body(1));
+    b.open(3000, &body(2));
+    b.open(4000, "c_total 5 # {t=\"3\"} 1\nbroken");
+    assert_eq!(
+        *kept.0.lock().unwrap(),
+        ["c_total {t=\"1\"} 0.5@1000", "d_total {t=\"x\"} 2@700", "c_total {t=\"2\"} 0.5@3000"]
+    );
+}
+
+#[test]
+fn names_beyond_the_classic_alphabet_are_taken_unless_a_job_forbids_them() {
+    let body = "{\"a.b\",\"x.y\"=\"1\"} 1\n";
+    let mut b = bench("");
+    assert_eq!(b.text(1000, body).error, None);
+    let mut b = bench("  metric_name_validation_scheme: legacy\n");
+    assert!(b.text(1000, body).error.is_some_and(|e| e.ends_with("has a name beyond the classic alphabet")));
+    assert!(b.target.job.accept.contains("version=1.0.0;escaping=underscores"));
 }

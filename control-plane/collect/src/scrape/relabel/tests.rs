@@ -58,3 +58,17 @@ fn rules_that_make_no_sense_are_refused() {
     check("{target_label: a, regex: '('}", "regular expression");
     check("{target_label: a, regexp: b}", "unknown field `regexp`");
 }
+
+#[test]
+fn prometheus_own_verdicts_on_rules_are_ours() {
+    for case in suite("prometheus-relabel/relabel_validate.json").unwrap_or_default() {
+        let mut config = case["config"].clone();
+        let scheme = config.as_object_mut().unwrap().remove("name_validation_scheme");
+        let accepted = case["error"] == "";
+        // Which names are allowed is judged when they are made: then it is known what they are.
+        if scheme.is_some_and(|s| s == "legacy") && !accepted {
+            continue;
+        }
+        assert_eq!(read(&config.to_string()).is_ok(), accepted, "{case}");
+    }
+}

@@ -5,9 +5,9 @@ use kit::{problem::Problems, yaml::Document};
 fn built(job: &str) -> Built {
     let doc = Document::parse("s.yaml", &format!("scrape_configs:\n- job_name: j\n{job}")).unwrap();
     let mut problems = Problems::default();
-    let jobs = read(&doc, true, &mut problems);
+    let jobs = read(&doc, true, &|_| None, &mut problems);
     assert!(problems.is_empty(), "{problems}");
-    build(&Arc::new(jobs[0].clone()))
+    build(&Arc::new(jobs[0].clone()), std::iter::empty())
 }
 
 fn check(job: &str, expect: &[(&str, &str)]) {
@@ -66,7 +66,9 @@ fn dropped_and_impossible_targets_are_told() {
     );
     assert_eq!(b.faults, ["job \"j\", target \"a\": relabelling left it without an address"]);
     let b = built("  target_limit: 1\n  static_configs: [{targets: [a, b]}]\n");
-    assert_eq!(b.faults, ["job \"j\" has 2 targets, more than its target_limit of 1"]);
+    assert_eq!(b.faults, [""; 0]);
+    let why: Vec<_> = b.targets.iter().map(|t| t.forced.as_deref()).collect();
+    assert_eq!(why, [Some("target_limit exceeded (number of targets: 2, limit: 1)"); 2]);
 }
 
 #[test]

@@ -1,0 +1,202 @@
+//! How a job or a discovery speaks HTTP: TLS, credentials, headers of its own, redirects.
+
+use super::{
+    config::auth::{self, Auth, Credential},
+    fetch::chain,
+};
+use crate::tls::{self, TlsOptions};
+use http::{HeaderName, HeaderValue};
+use kit::{
+    secret::Secret,
+    yaml::{Kind, MapReader, Node},
+};
+use std::{
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+/// What the configuration says.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct HttpConfig {
+    pub(crate) auth: Option<Auth>,
+    pub(crate) tls: Option<Arc<TlsOptions>>,
+    headers: Vec<(HeaderName, Credential)>,
+    pub(crate) follow_redirects: bool,
+    http2: bool,
+}
+
+/// Headers that a request has anyway, or that would change what it is.
+const RESERVED: [&str; 14] = [
+    "authorization",
+    "host",
+    "content-encoding",
+    "content-length",
+    "content-type",
+    "user-agent",
+    "connection",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "www-authenticate",
+    "accept",
+    "accept-encoding",
+    "x-prometheus-scrape-timeout-seconds",
+];
+
+/// Known to Prometheus, not built here.
+const REFUSED: [(&str, &str); 5] = [
+    ("oauth2", "get a token otherwise, and name its file in `authorization`"),
+    ("proxy_url", "targets are asked directly"),
+    ("no_proxy", "targets are asked directly"),
+    ("proxy_from_environment", "targets are asked directly"),
+    ("proxy_connect_header", "targets are asked directly"),
+];
+
+/// Reads the fields of a job or a discovery; paths of files are relative to `dir`.
+pub(crate) fn read(r: &mut MapReader<'_>, dir: &Path) -> HttpConfig {
+    for (name, instead) in REFUSED {
+        if let Some(node) = r.node(name).filter(|n| n.text() != Some("false")) {
+            let problem = r.doc.problem(node, format!("`{name}` is not supported"));
+            r.problems.push(problem.with_help(instead));
+        }
+    }
+    HttpConfig {
+        auth: auth::read(r, dir),
+        tls: tls::read(r, dir).map(Arc::new),
+        headers: read_headers(r, dir),
+        follow_redirects: r.bool("follow_redirects").unwrap_or(true),
+        http2: r.bool("enable_http2").unwrap_or(true),
+    }
+}
+
+fn read_headers(r: &mut MapReader<'_>, dir: &Path) -> Vec<(HeaderName, Credential)> {
+    let mut headers = Vec::new();
+    let Some(node) = r.node("http_headers") else { return headers };
+    let Kind::Map(entries) = &node.kind else {
+        r.problem(node, "`http_headers` must map names to their values");
+        return headers;
+    };
+    for (key, value) in entries {
+        let text = key.text().unwrap_or("");
+        let Ok(name) = text.parse::<HeaderName>() else {
+            r.problem(key, format!("{text:?} is not a header's name"));
+            continue;
+        };
+        if RESERVED.contains(&name.as_str()) {
+            r.problem(key, format!("the header {text:?} cannot be set"));
+        }
+        let Some(mut of) = r.item(value) else { continue };
+        let mut add = |of: &mut MapReader<'_>, field: &'static str, read: &dyn Fn(&str) -> Credential| {
+            for (node, text) in of.texts(field) {
+                let credential = read(text);
+                if let Credential::Given(secret) = &credential
+                    && HeaderValue::from_str(secret.expose()).is_err()
+                {
+                    bad_value(of, node);
+                }
+                headers.push((name.clone(), credential));
+            }
+        };
+        add(&mut of, "values", &|text| Credential::Given(Secret::new(text)));
+        add(&mut of, "secrets", &|text| Credential::Given(Secret::new(text)));
+        add(&mut of, "files", &|text| Credential::File(dir.join(text)));
+        of.finish();
+    }
+    headers
+}
+
+fn bad_value(r: &mut MapReader<'_>, node: &Node) {
+    r.problem(node, "a header's value holds characters that no header may");
+}
+
+impl HttpConfig {
+    /// Adds credentials and headers to a request.
+    ///
+    /// # Errors
+    /// When a file cannot be read; the message names it.
+    pub(crate) fn apply(
+        &self,
+        mut request: reqwest::RequestBuilder,
+    ) -> Result<reqwest::RequestBuilder, String> {
+        if let Some(auth) = &self.auth {
+            request = auth.apply(request)?;
+        }
+        for (name, value) in &self.headers {
+            let mut value = HeaderValue::from_str(value.secret()?.expose())
+                .map_err(|_| format!("the header {name} holds characters that no header may"))?;
+            value.set_sensitive(true);
+            request = request.header(name, value);
+        }
+        Ok(request)
+    }
+}
+
+/// A client and what it was built from.
+#[derive(Debug)]
+struct Built {
+    tls: Option<Arc<TlsOptions>>,
+    follow: bool,
+    http2: bool,
+    files: Vec<Vec<u8>>,
+    client: reqwest::Client,
+}
+
+/// Clients that are kept. A configuration has few kinds; what is beyond is built anew.
+const KEPT: usize = 64;
+
+/// The clients of all jobs: those that want the same share one.
+#[derive(Debug, Default)]
+pub(crate) struct Shelf(Mutex<Vec<Built>>);
+
+impl Shelf {
+    /// The client that this configuration wants. Its files are read anew, as they may have changed.
+    ///
+    /// # Errors
+    /// When a file cannot be used; the message names it.
+    pub(crate) fn client(&self, http: &HttpConfig) -> Result<reqwest::Client, String> {
+        let files = http.tls.as_ref().map_or_else(|| Ok(Vec::new()), |tls| tls.files())?;
+        let mut shelf = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_it =
+            |b: &Built| b.tls == http.tls && (b.follow, b.http2) == (http.follow_redirects, http.http2);
+        if let Some(built) = shelf.iter().find(|b| is_it(b) && b.files == files) {
+            return Ok(built.client.clone());
+        }
+        let client = build(http)?;
+        shelf.retain(|b| !is_it(b));
+        if shelf.len() >= KEPT {
+            shelf.remove(0);
+        }
+        shelf.push(Built {
+            tls: http.tls.clone(),
+            follow: http.follow_redirects,
+            http2: http.http2,
+            files,
+            client: client.clone(),
+        });
+        Ok(client)
+    }
+}
+
+fn build(http: &HttpConfig) -> Result<reqwest::Client, String> {
+    // Each request brings its own timeout; this one is only a last resort.
+    let mut builder = kit::client::builder(Duration::from_mins(10))
+        .pool_max_idle_per_host(1)
+        .pool_idle_timeout(Duration::from_mins(5));
+    if http.follow_redirects {
+        builder = builder.redirect(reqwest::redirect::Policy::limited(10));
+    }
+    if !http.http2 {
+        builder = builder.http1_only();
+    }
+    if let Some(tls) = &http.tls {
+        let mut config = tls.build()?;
+        let protocols: &[&[u8]] = if http.http2 { &[b"h2", b"http/1.1"] } else { &[b"http/1.1"] };
+        config.alpn_protocols = protocols.iter().map(|p| p.to_vec()).collect();
+        builder = builder.tls_backend_preconfigured(config);
+    }
+    builder.build().map_err(|e| chain(&e))
+}
+
+#[cfg(test)]
+mod tests;
