@@ -172,13 +172,15 @@ def main():
         if not a.keep:
             shutil.rmtree(run.work, ignore_errors=True)
     found = run.results()
-    text = table.report(found, machine(a.vigie), a.command, run.problems)
+    text = table.report(found, machine(a.vigie), a.command, run.problems, a.quick)
     # A short look, or a part, does not take the place of a whole run.
     whole = not a.quick and not a.workloads
     target = a.results or (os.path.join(HERE, "RESULTS.md") if whole else os.path.join(folder, "RESULTS.md"))
     with open(target, "w", encoding="utf-8") as f:
         f.write(text)
     print("\n" + table.terminal(found))
+    if a.quick:
+        print(table.QUICK)
     for problem in run.problems:
         print(f"not measured: {problem}")
     print(f"\n==> {os.path.relpath(target, os.getcwd())}; raw: {os.path.relpath(run.results_path, os.getcwd())}")

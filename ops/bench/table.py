@@ -3,6 +3,7 @@ from statistics import median
 
 RATIO, ABSOLUTE = "ratio", "absolute"
 LEAST_CPU_S = 1.0
+QUICK = "A short look: windows are shorter, loads smaller, and the disk is looked at after one minute. Take all figures as hints."
 
 
 class Row:
@@ -147,10 +148,10 @@ def noise(results):
     return "; ".join(told) or "not measured"
 
 
-def report(results, machine, command, problems):
+def report(results, machine, command, problems, quick=False):
     """RESULTS.md."""
     lines = ["# Vigie beside its peers", "", "Written by `ops/bench/run`; edited by nobody. What each figure means: [README.md](README.md).", "",
-             markdown(results).rstrip(), "", "## Machine", ""]
+             *([QUICK, ""] if quick else []), markdown(results).rstrip(), "", "## Machine", ""]
     lines += [f"- {name}: {value}" for name, value in machine]
     lines.append(f"- noise: {noise(results)}")
     if problems:

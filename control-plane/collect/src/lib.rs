@@ -12,6 +12,8 @@
 mod collector;
 mod config;
 mod expand;
+#[doc(hidden)]
+pub mod fuzzing;
 mod host;
 mod probe;
 mod recorder;

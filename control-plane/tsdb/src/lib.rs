@@ -19,6 +19,8 @@ mod bytes;
 mod chunk;
 mod decimal;
 pub mod disk;
+#[doc(hidden)]
+pub mod fuzzing;
 mod head;
 mod ids;
 mod log;
