@@ -13,6 +13,8 @@ mod collector;
 mod config;
 mod discovery;
 mod expand;
+#[doc(hidden)]
+pub mod fuzzing;
 mod host;
 mod probe;
 mod recorder;

@@ -4,6 +4,7 @@
 //! on disk. [`Senders`] follow the store's log, so that they lose nothing and hold nobody up.
 
 mod durable;
+pub(crate) mod fuzzing;
 pub(crate) mod histogram;
 mod known;
 mod receiver;

@@ -61,6 +61,18 @@ pub fn parse_metric_selector(input: &str) -> Result<Vec<Matcher>, ParseErrors> {
     }
 }
 
+/// For fuzzing: an expression, or a selector, that may be any bytes. What parses is written so that it parses again.
+/// Returns whether it did.
+#[doc(hidden)]
+pub fn fuzz(bytes: &[u8]) -> bool {
+    let input = String::from_utf8_lossy(bytes);
+    drop(parse_metric_selector(&input));
+    let Ok(expr) = parse(&input) else { return false };
+    let text = expr.to_string();
+    assert!(parse(&text).is_ok(), "{text:?}, which was {input:?}, does not parse");
+    true
+}
+
 /// Errors are boxed to keep the frames of the recursion small.
 type Parsed<T> = Result<T, Box<ParseError>>;
 

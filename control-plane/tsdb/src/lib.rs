@@ -20,6 +20,8 @@ mod chunk;
 mod decimal;
 pub mod disk;
 pub mod exemplars;
+#[doc(hidden)]
+pub mod fuzzing;
 mod head;
 mod ids;
 mod log;

@@ -238,6 +238,29 @@ impl Document {
     }
 }
 
+/// For fuzzing: a file that may be any bytes. Returns whether it was YAML.
+#[doc(hidden)]
+pub fn fuzz(bytes: &[u8]) -> bool {
+    let Ok(all) = Document::parse_documents("memory", &String::from_utf8_lossy(bytes)) else { return false };
+    for doc in &all {
+        let mut problems = Problems::default();
+        if let Some(mut r) = doc.reader(&mut problems) {
+            r.text("name");
+            r.u64("n");
+            r.bool("b");
+            r.texts("texts");
+            r.text_map("map");
+            if let Some(child) = r.child("child") {
+                child.finish();
+            }
+            r.finish();
+        }
+        // Places are looked up in the text once more when problems are shown.
+        drop(problems.to_string());
+    }
+    true
+}
+
 /// Takes fields out of a mapping. Every `Option` that is `None` either was absent or has been noted as a
 /// problem. Call [`MapReader::finish`] last: it notes fields that nobody asked for.
 #[derive(Debug)]

@@ -205,6 +205,11 @@ impl BlockIndex {
         self.bytes.len() + self.labels.len() * 96
     }
 
+    #[cfg(test)]
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
     pub(crate) fn series_count(&self) -> u32 {
         self.series
     }

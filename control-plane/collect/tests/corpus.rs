@@ -1,0 +1,27 @@
+//! Every reader of what targets and senders give, on the corpus that fuzzing begins with and on what becomes of it.
+
+#[path = "../../../fuzz/replay.rs"]
+mod replay;
+
+use collect::fuzzing;
+use replay::replay;
+
+#[test]
+fn bodies_in_text_may_be_any_bytes() {
+    replay("collect_text", fuzzing::text);
+}
+
+#[test]
+fn bodies_in_openmetrics_may_be_any_bytes() {
+    replay("collect_openmetrics", fuzzing::openmetrics);
+}
+
+#[test]
+fn write_requests_of_version_1_may_be_any_bytes() {
+    replay("collect_remote_write_v1", fuzzing::remote_write_v1);
+}
+
+#[test]
+fn write_requests_of_version_2_may_be_any_bytes() {
+    replay("collect_remote_write_v2", fuzzing::remote_write_v2);
+}
