@@ -247,7 +247,7 @@ async fn compare(
 }
 
 const CONFIG: &str = "
-global: {scrape_interval: 200ms, scrape_timeout: 200ms}
+global: {scrape_interval: 1s, scrape_timeout: 1s}
 scrape_configs:
   - job_name: one
     static_configs: [{targets: [AT], labels: {env: test}}]
