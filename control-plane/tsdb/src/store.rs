@@ -146,8 +146,10 @@ impl Tsdb {
         let mut report = OpenReport::default();
         let blocks = open_blocks(&*disk, &block_dir, &mut report)?;
         let mut head = Head::new(config.block_range_ms());
-        head.late_window = config::millis(config.late_window);
+        // What is in the log was taken, whatever the window is now.
+        head.late_window = i64::MAX;
         let replayed = log::replay(&*disk, &log_dir, |record| restore(&mut head, record, &mut report))?;
+        head.late_window = config::millis(config.late_window);
         // What is in blocks is not read twice.
         head.drop_before(head.min_valid);
         report.series = head.len() as u64;
@@ -194,6 +196,11 @@ impl Tsdb {
             Err(AppendError::Closed) => Ok(()),
             other => other,
         }
+    }
+
+    /// Takes samples from now on that are up to so much behind the newest one.
+    pub fn set_late_window(&self, window: std::time::Duration) {
+        self.0.head_mut().late_window = config::millis(window);
     }
 
     pub fn stats(&self) -> Stats {

@@ -32,6 +32,8 @@ pub struct Loaded {
     pub rule_interval: Duration,
     /// Exemplars that are kept.
     pub max_exemplars: usize,
+    /// How late samples may be, where a `prometheus.yml` says it.
+    pub out_of_order_window: Option<Duration>,
     pub routing: RoutingConfig,
     pub budgets: BudgetConfig,
     pub dashboards: Vec<Dashboard>,
@@ -82,12 +84,14 @@ impl Loaded {
             None => Some(SendConfig::default()),
         };
         let mut rule_interval = RULE_INTERVAL;
+        let mut out_of_order_window = None;
         let mut max_exemplars = tsdb::exemplars::DEFAULT_EXEMPLARS;
         let rule_files = match (&scrape, whole_prometheus) {
             (Some((path, name, text)), true) => {
                 let sources = prometheus_config::rules(path, name, text, &mut problems);
                 rule_interval = sources.interval.unwrap_or(Duration::from_secs(60));
                 max_exemplars = sources.max_exemplars.unwrap_or(max_exemplars);
+                out_of_order_window = sources.out_of_order_window;
                 sources.files
             }
             _ => folder("alerts/rules").map(|dir| yaml_files(&dir)).unwrap_or_default(),
@@ -128,6 +132,7 @@ impl Loaded {
                     rules,
                     rule_interval,
                     max_exemplars,
+                    out_of_order_window,
                     routing,
                     budgets,
                     dashboards,

@@ -65,6 +65,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// The rooms, as a reload sees them.
 #[derive(Debug)]
 struct Rooms {
+    store: Tsdb,
     collector: Collector,
     senders: Senders,
     exemplars: Exemplars,
@@ -130,6 +131,7 @@ impl Vigie {
 
         let clock = tasks.clock().clone();
         let (state, store, clock_behind_ms) = open_stores(&options, &clock).await?;
+        store.set_late_window(loaded.out_of_order_window.unwrap_or(options.out_of_order_window));
         let keeping = tasks.group();
         keep_clock_mark(&keeping, &state, &clock);
         maintain(&keeping, &store, &clock);
@@ -217,6 +219,7 @@ impl Vigie {
         settle(&ruling, &collector, &rules, &clock);
 
         let rooms = Arc::new(Rooms {
+            store: store.clone(),
             collector: collector.clone(),
             senders,
             exemplars: exemplars.clone(),
@@ -359,6 +362,7 @@ impl Rooms {
         self.collector.reload(loaded.collect);
         self.senders.reload(loaded.remote_write);
         self.exemplars.resize(loaded.max_exemplars);
+        self.store.set_late_window(loaded.out_of_order_window.unwrap_or(options.out_of_order_window));
         self.dashboards.store(Arc::new(loaded.dashboards));
         if let Some(poke) = &*locked(&self.grafana) {
             poke.poke();

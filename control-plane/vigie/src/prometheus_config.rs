@@ -18,6 +18,7 @@ pub(crate) struct RuleSources {
     pub(crate) files: Vec<PathBuf>,
     pub(crate) interval: Option<Duration>,
     pub(crate) max_exemplars: Option<usize>,
+    pub(crate) out_of_order_window: Option<std::time::Duration>,
 }
 
 /// Exemplars that can be kept: some hundred bytes each.
@@ -42,19 +43,24 @@ pub(crate) fn rules(path: &Path, name: &str, text: &str, problems: &mut Problems
             }
             sources.files.extend(found);
         }
-        if let Some(mut storage) = root.child("storage")
-            && let Some(mut exemplars) = storage.child("exemplars")
-        {
-            if let Some(most) = exemplars.u64("max_exemplars") {
-                match usize::try_from(most).ok().filter(|_| most <= MOST_EXEMPLARS) {
-                    Some(most) => sources.max_exemplars = Some(most),
-                    None => {
-                        let node = exemplars.node;
-                        exemplars.problem(node, format!("at most {MOST_EXEMPLARS} exemplars can be kept"));
+        if let Some(mut storage) = root.child("storage") {
+            if let Some(mut tsdb) = storage.child("tsdb") {
+                let parse = |text: &str| model::duration::parse(text).map_err(|e| e.to_string());
+                sources.out_of_order_window = tsdb.duration("out_of_order_time_window", parse);
+            }
+            if let Some(mut exemplars) = storage.child("exemplars") {
+                if let Some(most) = exemplars.u64("max_exemplars") {
+                    match usize::try_from(most).ok().filter(|_| most <= MOST_EXEMPLARS) {
+                        Some(most) => sources.max_exemplars = Some(most),
+                        None => {
+                            let node = exemplars.node;
+                            exemplars
+                                .problem(node, format!("at most {MOST_EXEMPLARS} exemplars can be kept"));
+                        }
                     }
                 }
+                exemplars.finish();
             }
-            exemplars.finish();
         }
     }
     let interval = doc.root.get("global").and_then(|g| g.get("evaluation_interval"));
@@ -78,6 +84,10 @@ mod tests {
     #[test]
     fn the_number_of_exemplars_is_read_and_the_rest_of_storage_left_alone() {
         check("storage: {tsdb: {out_of_order_time_window: 5m}, exemplars: {max_exemplars: 7}}", Ok(Some(7)));
+        check("storage: {tsdb: {out_of_order_time_window: soon}}", Err("p.yml:1:43"));
+        let text = "storage: {tsdb: {out_of_order_time_window: 5m}}";
+        let window = rules(Path::new("p.yml"), "p.yml", text, &mut Problems::default()).out_of_order_window;
+        assert_eq!(window, Some(std::time::Duration::from_mins(5)));
         check("storage: {exemplars: {max_exemplars: 0}}", Ok(Some(0)));
         check("storage: {tsdb: {}}", Ok(None));
         check(

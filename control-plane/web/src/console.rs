@@ -4,6 +4,7 @@ mod chart;
 mod graph;
 mod home;
 mod pages;
+mod series;
 
 use crate::{
     Plane, Routes,
@@ -19,6 +20,7 @@ pub(crate) fn add(routes: &mut Routes, plane: &Plane) {
     home::add(routes, plane, viewer);
     graph::add(routes, plane, viewer);
     pages::add(routes, plane, viewer);
+    series::add(routes, plane, viewer);
     let open = Need::Role(Role::Open);
     routes.add(Method::GET, "/assets/console.css", open, || async {
         asset("text/css; charset=utf-8", include_str!("../assets/console.css"))

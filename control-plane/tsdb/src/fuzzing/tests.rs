@@ -176,9 +176,11 @@ fn prometheus_files() -> Vec<Vec<u8>> {
     for i in 0..5 {
         let labels =
             Labels::from_pairs([("__name__".to_owned(), "m".to_owned()), ("i".to_owned(), i.to_string())]);
-        let mut samples = SampleColumns::default();
-        samples.times = (0..130).map(|n| n * 15_000).collect();
-        samples.values = (0..130).map(|n| f64::from(n * i) / 3.0).collect();
+        let samples = SampleColumns {
+            times: (0..130).map(|n| n * 15_000).collect(),
+            values: (0..130).map(|n| f64::from(n * i) / 3.0).collect(),
+            ..SampleColumns::default()
+        };
         writer.series(&labels, &samples).expect("writes");
     }
     let dir = writer.finish().expect("ends").expect("has samples").dir;

@@ -32,6 +32,9 @@ async fn the_store_is_flushed_copied_and_thinned_out() {
     assert_eq!(status["data"]["seriesCountByMetricName"], json!([{"name": "a", "value": 5}]));
     assert_eq!(status["data"]["labelValueCountByLabelName"], json!([{"name": "i", "value": 5}]));
 
+    let page = vigie.get("/series").await;
+    assert!(page.text.contains("10 series are active") && page.text.contains("__name__=a"), "{}", page.text);
+
     let flushed = vigie.send("POST", "/api/vigie/v1/tsdb/flush", &serde_json::Value::Null).await;
     assert_eq!((flushed.status, flushed.json()["blocks_written"].as_u64()), (200, Some(1)));
 

@@ -197,6 +197,11 @@ fn late_samples_are_read_in_order_also_from_blocks() {
     assert_eq!(contents(&db), want);
     db.sync().unwrap();
     drop(db);
+    // What was taken stays, whatever the window is now.
+    let closed = TsdbConfig { late_window: Duration::ZERO, ..config("/data") };
+    let db = Tsdb::open(closed, Arc::new(disk.clone())).unwrap().0;
+    assert_eq!(contents(&db), want);
+    drop(db);
     let db = open(&disk);
     assert_eq!(contents(&db), want);
     want.extend(fill(&db, 5 * HOUR, 8 * HOUR));
