@@ -84,7 +84,7 @@ mod tests {
     #[test]
     fn the_number_of_exemplars_is_read_and_the_rest_of_storage_left_alone() {
         check("storage: {tsdb: {out_of_order_time_window: 5m}, exemplars: {max_exemplars: 7}}", Ok(Some(7)));
-        check("storage: {tsdb: {out_of_order_time_window: soon}}", Err("p.yml:1:43"));
+        check("storage: {tsdb: {out_of_order_time_window: soon}}", Err("p.yml:1:44"));
         let text = "storage: {tsdb: {out_of_order_time_window: 5m}}";
         let window = rules(Path::new("p.yml"), "p.yml", text, &mut Problems::default()).out_of_order_window;
         assert_eq!(window, Some(std::time::Duration::from_mins(5)));
