@@ -30,7 +30,8 @@ pub(crate) fn first_delay(now_ms: i64, interval: Duration, seed: u64) -> Duratio
     Duration::from_millis((offset + interval - phase) % interval)
 }
 
-/// The first looks of all targets are spread over this time; a target whose first beat comes sooner has none.
+/// The first looks of all targets are spread over this time, or a tenth of the interval where that is shorter; a
+/// target whose first beat comes sooner has none.
 const FIRST_LOOKS: Duration = Duration::from_secs(3);
 
 /// The beats of one target.
@@ -48,8 +49,10 @@ pub(crate) struct Beats {
 impl Beats {
     pub(crate) fn new(clock: &Clock, interval: Duration, seed: u64, stop: CancellationToken) -> Beats {
         let (now, delay) = (clock.elapsed(), first_delay(clock.now_ms(), interval, seed));
-        let spread = u64::try_from(FIRST_LOOKS.as_millis()).unwrap_or(1);
-        let look = (delay > FIRST_LOOKS).then(|| now + Duration::from_millis(seed % spread));
+        let spread = FIRST_LOOKS.min(interval / 10);
+        let look = (delay > spread).then(|| {
+            now + Duration::from_millis(seed % u64::try_from(spread.as_millis()).unwrap_or(1).max(1))
+        });
         Beats { clock: clock.clone(), stop, interval, look, due: now + delay, begun: false }
     }
 

@@ -70,7 +70,10 @@ async fn a_target_whose_beat_is_far_off_is_looked_at_within_three_seconds() {
     let times =
         [beats.next().await.unwrap().at, beats.next().await.unwrap().at, beats.next().await.unwrap().at];
     assert_eq!(times, [1_001_000, 1_027_000, 1_057_000]);
-    let mut soon = Beats::new(&clock, 2 * SECOND, 1_500, CancellationToken::new());
+    let mut soon = Beats::new(&clock, 2 * SECOND, 1_100, CancellationToken::new());
     assert!(soon.look.is_none());
-    assert_eq!(soon.next().await.unwrap().at, 1_057_500);
+    assert_eq!(soon.next().await.unwrap().at, 1_057_100);
+    // Who is asked every second has not a whole one to wait for after a restart.
+    let mut quick = Beats::new(&clock, SECOND, 900, CancellationToken::new());
+    assert_eq!((quick.next().await.unwrap().at, quick.next().await.unwrap().at), (1_057_100, 1_057_900));
 }
