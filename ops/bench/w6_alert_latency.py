@@ -51,6 +51,8 @@ try:
         if st == "firing" and k not in first:
             first[k] = t
     lat = [first[k] - death[k] for k in death if k in first]
+    if not lat:
+        raise SystemExit(f"{srv.name}: no death of a target came to the webhook; see {srv.dir}/server.log")
     save("W6", srv.name, {"n": a.n, "notified": len(lat), "false_alarms": sum(1 for k in first if k not in death or first[k] < death[k]), "scrape_s": a.interval, "eval_s": a.eval,
                           "group_wait": a.group_wait, "latency_s": {"min": round(min(lat), 3), "p50": round(pct(lat, 50), 3), "mean": round(sum(lat) / len(lat), 3),
                           "p95": round(pct(lat, 95), 3), "max": round(max(lat), 3)}, "all": [round(x, 3) for x in sorted(lat)], "load1": os.getloadavg()[0]})
