@@ -34,6 +34,8 @@ use model::{Batch, Labels, Matcher, Reject, SelectError, Timestamp, Value};
 use std::{hash::BuildHasher, sync::Arc};
 use table::Table;
 
+/// Groups that damage may have taken between two others.
+const MAX_GROUP_GAP: usize = 1 << 16;
 /// Not in any group.
 const ALONE: u32 = u32::MAX;
 
@@ -83,6 +85,8 @@ pub(crate) struct Head {
     block_range: i64,
     /// Everything before is in blocks.
     pub(crate) min_valid: Timestamp,
+    /// Samples before are refused: they are in blocks, or a block of them is being written.
+    pub(crate) closed: Timestamp,
     /// Samples later than this are refused.
     pub(crate) max_valid: Timestamp,
     /// How far behind the newest sample of all a late one may be.
@@ -106,6 +110,7 @@ impl Head {
             next_id: 1,
             block_range,
             min_valid: Timestamp::MIN,
+            closed: Timestamp::MIN,
             max_valid: Timestamp::MAX,
             late_window: 0,
             max_time: Timestamp::MIN,
@@ -168,7 +173,7 @@ impl Head {
 
     /// Takes what can be taken.
     pub(crate) fn append(&mut self, batch: &Batch, out: &mut Taking) {
-        let rows = batch.at >= self.min_valid && batch.at <= self.max_valid;
+        let rows = batch.at >= self.closed && batch.at <= self.max_valid;
         let mut rest = Vec::new();
         // Groups of which a sample came out of order: what follows may be its second.
         let mut broken: Vec<u32> = Vec::new();
@@ -450,7 +455,7 @@ impl Head {
         if at <= series.last || grouped {
             let (last, same) = self.newest(series, value);
             if at == last && !same {
-                return Err(if at < self.min_valid { Reject::TooOld } else { Reject::Duplicate });
+                return Err(if at < self.closed { Reject::TooOld } else { Reject::Duplicate });
             }
             if at == last {
                 return Ok(false);
@@ -459,7 +464,7 @@ impl Head {
                 return self.push_late(id, at, start, value);
             }
         }
-        if at < self.min_valid {
+        if at < self.closed {
             return self.push_late(id, at, start, value);
         }
         check(value)?;
@@ -495,7 +500,7 @@ impl Head {
     ) -> Result<bool, Reject> {
         let oldest = self.max_time.saturating_sub(self.late_window);
         if self.late_window <= 0 || at < oldest {
-            return Err(if at < self.min_valid { Reject::TooOld } else { Reject::OutOfOrder });
+            return Err(if at < self.closed { Reject::TooOld } else { Reject::OutOfOrder });
         }
         check(value)?;
         let series = self.table.get(id).ok_or(Reject::UnknownSeries)?;
@@ -551,6 +556,10 @@ impl Head {
         }
         self.dissolve(number);
         let place = number as usize;
+        // A group takes the first free number, so none is far from the others.
+        if place > self.groups.len() + MAX_GROUP_GAP {
+            return;
+        }
         if place >= self.groups.len() {
             self.groups.resize_with(place + 1, || None);
         }
@@ -630,10 +639,37 @@ impl Head {
         &self.index
     }
 
-    /// Forgets samples before `min_valid`, which are in a block, and series that have none left. Returns how
-    /// many series went.
+    /// Takes no samples before `time` any more, and none into what holds samples from before it: all of that can
+    /// be written down, and dropped as it is.
+    pub(crate) fn close(&mut self, time: Timestamp) {
+        self.closed = self.closed.max(time);
+        for group in self.groups.iter_mut().flatten() {
+            if group.shared.rows.range().is_some_and(|(min, _)| min < time) {
+                group.seal();
+            }
+        }
+        for (_, series) in self.table.iter_mut() {
+            let open = series.own.as_ref().and_then(|own| own.open.as_ref());
+            if open.is_some_and(|open| open.min() < time) {
+                series.own_mut().seal();
+            }
+        }
+    }
+
+    /// Takes samples again that are not said to be in blocks.
+    pub(crate) fn reopen(&mut self) {
+        self.closed = self.min_valid;
+    }
+
+    /// Says that everything before `time` is in blocks.
+    pub(crate) fn set_min_valid(&mut self, time: Timestamp) {
+        self.min_valid = self.min_valid.max(time);
+        self.closed = self.closed.max(self.min_valid);
+    }
+
+    /// Forgets samples before `time`, which are in a block, and series that have none left. Returns how many
+    /// series went.
     pub(crate) fn drop_before(&mut self, min_valid: Timestamp) -> usize {
-        self.min_valid = self.min_valid.max(min_valid);
         self.min_time = Timestamp::MAX;
         self.min_late = Timestamp::MAX;
         for group in self.groups.iter_mut().flatten() {
@@ -650,7 +686,7 @@ impl Head {
                 let late = own.late.first().map_or(Timestamp::MAX, |l| l.at);
                 self.min_late = self.min_late.min(late);
                 if let Some(min) = own.min() {
-                    self.min_time = self.min_time.min(min.max(self.min_valid));
+                    self.min_time = self.min_time.min(min.max(min_valid));
                 }
                 if own.is_empty() {
                     series.own = None;
@@ -681,17 +717,20 @@ impl Head {
         out
     }
 
-    /// Forgets the late samples of a range, which are in a block now.
-    pub(crate) fn drop_late(&mut self, start: Timestamp, end: Timestamp) {
-        self.min_late = Timestamp::MAX;
-        for (_, series) in self.table.iter_mut() {
-            if series.own.as_ref().is_some_and(|o| !o.late.is_empty()) {
-                let own = series.own_mut();
-                own.late.retain(|l| l.at < start || l.at >= end);
-                let late = own.late.first().map_or(Timestamp::MAX, |l| l.at);
-                self.min_late = self.min_late.min(late);
+    /// Forgets the late samples of a range that a snapshot had, which are in a block now. What came since stays.
+    pub(crate) fn drop_late(&mut self, start: Timestamp, end: Timestamp, written: &Snapshot) {
+        for (id, _, held) in written.series() {
+            let had = held.own.as_ref().map_or(&[][..], |own| &own.late);
+            if had.is_empty() {
+                continue;
             }
+            let Some(series) = self.table.get_mut(id) else { continue };
+            let gone =
+                |l: &Full| l.at >= start && l.at < end && had.binary_search_by_key(&l.at, |h| h.at).is_ok();
+            series.own_mut().late.retain(|l| !gone(l));
         }
+        let late = |series: &Series| series.own.as_ref().and_then(|own| own.late.first()).map(|l| l.at);
+        self.min_late = self.table.iter().filter_map(|(_, s)| late(s)).min().unwrap_or(Timestamp::MAX);
     }
 }
 

@@ -21,6 +21,8 @@ pub(crate) const FRAME: usize = 12;
 pub(crate) const MAX_RECORD: usize = 64 << 20;
 /// Groups are numbered from 0, and a number is used again: no store has so many.
 const MAX_GROUPS: u32 = 1 << 26;
+/// Matrices in one record.
+pub(crate) const MAX_SEALED: usize = 16;
 /// Samples in one record, which keeps it far below [`MAX_RECORD`].
 pub(crate) const MAX_COLUMN: usize = 1 << 20;
 
@@ -81,7 +83,31 @@ pub(crate) fn checksum(len: u32, payload: &[u8]) -> u32 {
     hasher.finalize()
 }
 
+/// Names series, in as many records as it takes.
 pub(crate) fn put_series(out: &mut Vec<u8>, series: &[(u64, Labels)]) {
+    let size = |(_, labels): &(u64, Labels)| labels.iter().map(|l| l.name.len() + l.value.len() + 16).sum();
+    split(series, size).for_each(|part| put_series_record(out, part));
+}
+
+/// Parts of a list that make records of a megabyte or one entry, far below [`MAX_RECORD`].
+fn split<'a, T>(all: &'a [T], size: impl Fn(&T) -> usize + 'a) -> impl Iterator<Item = &'a [T]> + 'a {
+    let mut rest = all;
+    std::iter::from_fn(move || {
+        let (mut n, mut bytes) = (0, 0);
+        for one in rest {
+            bytes += size(one);
+            if n > 0 && (bytes > 1 << 20 || n >= 4096) {
+                break;
+            }
+            n += 1;
+        }
+        let (part, others) = rest.split_at(n);
+        rest = others;
+        (n > 0).then_some(part)
+    })
+}
+
+fn put_series_record(out: &mut Vec<u8>, series: &[(u64, Labels)]) {
     frame(out, SERIES, |out| {
         let mut strings: HashMap<&str, u64> = HashMap::new();
         let mut pairs: HashMap<(&str, &str), u64> = HashMap::new();
@@ -265,7 +291,20 @@ fn get_samples(r: &mut Reader<'_>) -> Result<Record, Malformed> {
     Ok(Record::Samples { at, series, values })
 }
 
+/// Writes samples, in as many records as it takes.
 pub(crate) fn put_entries(out: &mut Vec<u8>, entries: &[Full]) {
+    let size = |e: &Full| match &e.value {
+        Value::Float(_) => 40,
+        Value::Histogram(h) => {
+            let spans = h.positive_spans.len() + h.negative_spans.len();
+            100 + 8 * (h.positive.len() + h.negative.len() + h.custom_bounds.as_ref().map_or(0, |b| b.len()))
+                + 20 * spans
+        }
+    };
+    split(entries, size).for_each(|part| put_entries_record(out, part));
+}
+
+fn put_entries_record(out: &mut Vec<u8>, entries: &[Full]) {
     frame(out, ENTRIES, |out| {
         put_uvarint(out, entries.len() as u64);
         let (mut series, mut at) = (0u64, 0i64);
@@ -367,7 +406,12 @@ fn get_group(r: &mut Reader<'_>) -> Result<Record, Malformed> {
     let bad = r.bad();
     let group = r.u32_varint()?;
     let columns = get_numbers(r)?;
-    let sealed = (0..r.count()?).map(|_| Matrix::get(r)).collect::<Result<_, _>>()?;
+    let count = r.count()?;
+    // Each may unfold to half a megabyte of times.
+    if count > MAX_SEALED {
+        return Err(bad);
+    }
+    let sealed = (0..count).map(|_| Matrix::get(r)).collect::<Result<_, _>>()?;
     if group >= MAX_GROUPS { Err(bad) } else { Ok(Record::Group { group, columns, sealed }) }
 }
 

@@ -22,6 +22,7 @@ use crate::{
 };
 use model::{Append, AppendError, Appended, Batch, Labels, SeriesRef};
 use std::{
+    collections::HashSet,
     fmt,
     path::{Path, PathBuf},
     sync::{
@@ -62,7 +63,8 @@ pub struct Stats {
     pub blocks_written_total: u64,
     pub blocks_deleted_total: u64,
     pub checkpoints_total: u64,
-    /// Pieces of the files that could not be read when the store was opened.
+    /// Pieces of the files that could not be read when the store was opened, and series that could not be written
+    /// to a block since.
     pub damaged_pieces: u64,
 }
 
@@ -76,6 +78,7 @@ struct Counters {
     blocks_written: AtomicU64,
     blocks_deleted: AtomicU64,
     checkpoints: AtomicU64,
+    unreadable: AtomicU64,
     last_checkpoint_bytes: AtomicU64,
 }
 
@@ -105,6 +108,10 @@ struct Inner {
     blocks: Mutex<Vec<Arc<Block>>>,
     /// Recently used indexes, the last used at the end.
     indexes: Mutex<Vec<(PathBuf, Arc<BlockIndex>)>>,
+    /// Names of block files that were ever given.
+    names: Mutex<HashSet<String>>,
+    /// Files of blocks that nobody is shown any more.
+    doomed: Mutex<Vec<PathBuf>>,
     /// Blocks that were found not to read.
     unreadable: Mutex<Vec<PathBuf>>,
     /// The time that maintenance was told last, in milliseconds since 1970.
@@ -158,6 +165,8 @@ impl Tsdb {
         report.torn_bytes = replayed.torn_bytes;
         report.damage.extend(replayed.damage.iter().cloned());
 
+        let named = blocks.iter().filter_map(|b| Some(b.path.file_name()?.to_str()?.to_owned()));
+        let names: HashSet<String> = named.collect();
         let log = Log::after(
             Arc::clone(&disk),
             log_dir.clone(),
@@ -176,6 +185,8 @@ impl Tsdb {
             head: RwLock::new(head),
             blocks: Mutex::new(blocks),
             indexes: Mutex::default(),
+            names: Mutex::new(names),
+            doomed: Mutex::default(),
             unreadable: Mutex::default(),
             now: AtomicI64::new(i64::MIN),
             counters,
@@ -227,7 +238,7 @@ impl Tsdb {
             blocks_written_total: read(&c.blocks_written),
             blocks_deleted_total: read(&c.blocks_deleted),
             checkpoints_total: read(&c.checkpoints),
-            damaged_pieces: inner.damaged_pieces,
+            damaged_pieces: inner.damaged_pieces + read(&c.unreadable),
         }
     }
 }
@@ -271,7 +282,7 @@ pub(crate) fn restore(head: &mut Head, record: Record, report: &mut OpenReport) 
     };
     match record {
         Record::Mark { next_id, min_valid } => {
-            head.min_valid = head.min_valid.max(min_valid);
+            head.set_min_valid(min_valid);
             if next_id <= head.next_id().saturating_add(1 << 56) {
                 head.reserve_ids(next_id);
             }

@@ -21,7 +21,7 @@ use super::{
 use exemplars::Exemplars;
 use model::{
     Append, AppendError, Batch, ExemplarSink, Label, Labels, LabelsBuilder, Reject, SeriesRef, Timestamp,
-    Value,
+    Value, is_stale_nan,
     labels::{METRIC_NAME, is_legacy_metric_name, is_legacy_name},
     stale_nan,
 };
@@ -82,6 +82,8 @@ pub(crate) struct Ingest {
     left_out: usize,
     reports: [Option<SeriesRef>; REPORTS.len()],
     families: Arc<Families>,
+    /// Series whose end the store did not take; they end with the next scrape that it takes.
+    owed: Vec<SeriesRef>,
 }
 
 /// What one scrape writes.
@@ -114,7 +116,7 @@ struct Renewed<'a> {
 }
 
 impl<'a> Renewed<'a> {
-    fn after(old: &Template, place: &Place<'a>, before: &'a [u8]) -> Renewed<'a> {
+    fn after(old: &Template, place: &Place<'a>) -> Renewed<'a> {
         let mut used = vec![false; old.len()];
         used[..place.line()].fill(true);
         let mut texts = HashMap::with_capacity(old.len());
@@ -124,7 +126,15 @@ impl<'a> Renewed<'a> {
             }
         });
         let template = old.until(place);
-        Renewed { template, before, old: texts, used, fresh: HashMap::new(), added: 0, retry: false }
+        Renewed {
+            template,
+            before: place.before(),
+            old: texts,
+            used,
+            fresh: HashMap::new(),
+            added: 0,
+            retry: false,
+        }
     }
 
     fn push(&mut self, text: &'a [u8], kind: MetricType, what: What, live: bool) {
@@ -159,6 +169,7 @@ impl Ingest {
             left_out: 0,
             reports: [None; REPORTS.len()],
             families: Arc::default(),
+            owed: Vec::new(),
         }
     }
 
@@ -232,10 +243,10 @@ impl Ingest {
         self.read_decoded(target, decoded, round, out)
     }
 
-    fn read<'a>(
+    fn read(
         &mut self,
         target: &Target,
-        bytes: &'a [u8],
+        bytes: &[u8],
         format: Format,
         round: &mut Round,
         out: &mut Scraped,
@@ -243,8 +254,7 @@ impl Ingest {
         let mut parser = Parser::new(format, bytes);
         let plain = parser.is_plain();
         let mut place = Place::default();
-        let mut before: &'a [u8] = &[];
-        let mut renewed = self.retry(&place, before);
+        let mut renewed = self.retry(&place);
         let columns = self.template.kept();
         round.batch.series.reserve_exact(columns + REPORTS.len());
         round.batch.values.reserve_exact(columns + REPORTS.len());
@@ -272,7 +282,7 @@ impl Ingest {
                     {
                         self.template.skip(&mut place, about);
                     }
-                    None => renewed.insert(Renewed::after(&self.template, &place, before)).push(
+                    None => renewed.insert(Renewed::after(&self.template, &place)).push(
                         about,
                         kind,
                         What::Comment,
@@ -280,14 +290,13 @@ impl Ingest {
                     ),
                     Some(renewed) => renewed.push(about, kind, What::Comment, false),
                 }
-                before = about;
             }
             if let Some(sample) = sample {
                 out.samples += 1;
-                self.sample(target, &parser, &sample, &mut place, &mut before, &mut renewed, round, out)?;
+                self.sample(target, &parser, &sample, &mut place, &mut renewed, round, out)?;
             }
         }
-        self.conclude(renewed, &place, before, round, out);
+        self.conclude(renewed, &place, round, out);
         Ok(())
     }
 
@@ -296,12 +305,11 @@ impl Ingest {
         &mut self,
         mut renewed: Option<Renewed<'a>>,
         place: &Place<'a>,
-        before: &'a [u8],
         round: &mut Round,
         out: &mut Scraped,
     ) {
         if renewed.is_none() && place.line() < self.template.len() {
-            renewed = Some(Renewed::after(&self.template, place, before));
+            renewed = Some(Renewed::after(&self.template, place));
         }
         match renewed {
             None => out.added = if self.ended { out.kept } else { 0 },
@@ -369,7 +377,6 @@ impl Ingest {
         parser: &Parser<'a>,
         sample: &Sample<'a>,
         place: &mut Place<'a>,
-        before: &mut &'a [u8],
         renewed: &mut Option<Renewed<'a>>,
         round: &mut Round,
         out: &mut Scraped,
@@ -377,7 +384,7 @@ impl Ingest {
         let kind = parser.kind();
         let own = sample.at.filter(|_| target.job.honor_timestamps);
         let live = own.is_none() || target.job.track_timestamps;
-        let here = self.locate(target, kind, sample.text, live, place, before, renewed, out)?;
+        let here = self.locate(target, kind, sample.text, live, place, renewed, out)?;
         let Some((series, line)) = here else { return Ok(()) };
         out.kept += 1;
         self.check_sample_limit(target, out)?;
@@ -408,7 +415,6 @@ impl Ingest {
         text: &'a [u8],
         live: bool,
         place: &mut Place<'a>,
-        before: &mut &'a [u8],
         renewed: &mut Option<Renewed<'a>>,
         out: &mut Scraped,
     ) -> Result<Option<(SeriesRef, usize)>, Fault> {
@@ -421,13 +427,12 @@ impl Ingest {
                 series
             }
             (renewed, _) => {
-                let renewed = renewed.get_or_insert_with(|| Renewed::after(&self.template, place, before));
+                let renewed = renewed.get_or_insert_with(|| Renewed::after(&self.template, place));
                 let series = self.renew(target, kind, text, renewed, out)?;
                 renewed.push(text, kind, What::Series(series), live);
                 series
             }
         };
-        *before = text;
         let line = renewed.as_ref().map_or(place.line(), |r| r.template.len()) - 1;
         Ok(series.map(|series| (series, line)))
     }
@@ -598,13 +603,27 @@ impl Ingest {
         figures: &[f64],
         out: &mut Scraped,
     ) -> Result<(), AppendError> {
+        if !self.owed.is_empty() {
+            let here: HashSet<SeriesRef> = round.batch.series.iter().copied().collect();
+            for series in std::mem::take(&mut self.owed).into_iter().filter(|s| !here.contains(s)) {
+                round.batch.push(series, stale_nan());
+                round.columns.push(NO_LINE);
+            }
+        }
         let first_report = round.batch.series.len();
         for (i, v) in figures.iter().enumerate() {
             let series = self.report(target, i)?;
             round.batch.push(series, *v);
             round.columns.push(NO_LINE);
         }
-        let done = self.append.append(&round.batch)?;
+        let done = match self.append.append(&round.batch) {
+            Ok(done) => done,
+            Err(e) => {
+                let all = round.batch.series.iter().zip(&round.batch.values);
+                self.owed.extend(all.filter(|(_, v)| is_stale_nan(**v)).map(|(series, _)| *series));
+                return Err(e);
+            }
+        };
         if done.rejected.is_empty() {
             return Ok(());
         }

@@ -51,9 +51,14 @@ pub(crate) struct Place<'a> {
     before: &'a [u8],
 }
 
-impl Place<'_> {
+impl<'a> Place<'a> {
     pub(crate) fn line(&self) -> usize {
         self.line
+    }
+
+    /// The line before, as it stands in the text.
+    pub(crate) fn before(&self) -> &'a [u8] {
+        self.before
     }
 }
 

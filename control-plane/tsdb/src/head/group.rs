@@ -63,6 +63,8 @@ pub(crate) struct Group {
     /// Whether the next row must not be told from those before: they were read back from the log.
     fresh: bool,
     misfits: u32,
+    /// A row of the log was not there: what is told from it is not believed.
+    broken: bool,
 }
 
 impl Group {
@@ -76,6 +78,7 @@ impl Group {
             states: States::default(),
             fresh: true,
             misfits: 0,
+            broken: false,
         }
     }
 
@@ -107,12 +110,17 @@ impl Group {
     pub(super) fn restore(&mut self, written: &Written) -> bool {
         if written.place == 0 {
             self.seal();
+            self.broken = false;
         }
         let rows = &self.shared.rows;
-        if rows.len() != written.place || written.columns != self.ids.len() || written.at <= self.last {
+        let follows = !self.broken
+            && rows.len() == written.place
+            && written.columns == self.ids.len()
+            && written.at > self.last;
+        let Some(row) = follows.then(|| self.states.restore(written).ok()).flatten() else {
+            self.broken = true;
             return false;
-        }
-        let Ok(row) = self.states.restore(written) else { return false };
+        };
         self.last = row.at;
         self.fresh = true;
         Arc::make_mut(&mut self.shared).rows.push(Arc::new(row));

@@ -61,6 +61,7 @@ fn what_moved_to_a_block_leaves_and_its_time_is_closed() {
         head.push(id, at, None, &Value::Float(1.0)).unwrap();
     }
     assert_eq!(head.drop_before(1000), 1);
+    head.set_min_valid(1000);
     assert_eq!((head.len(), head.min_time), (1, 1010));
     assert_eq!(samples(&head, id), [(1010, 1.0)]);
     assert_eq!(head.push(idle, 2000, None, &Value::Float(1.0)), Err(Reject::UnknownSeries));
@@ -101,6 +102,43 @@ fn readers_keep_what_they_took() {
     head.push(id, 2, None, &Value::Float(2.0)).unwrap();
     assert_eq!(taken.held.own.unwrap().open.as_ref().unwrap().max(), 1);
     assert_eq!(samples(&head, id).len(), 2);
+}
+
+#[test]
+fn a_late_sample_that_comes_while_others_are_written_stays() {
+    let (mut head, id) = head();
+    head.late_window = 1000;
+    for at in [500, 100] {
+        head.push(id, at, None, &Value::Float(1.0)).unwrap();
+    }
+    let written = head.snapshot(None);
+    head.push(id, 200, None, &Value::Float(2.0)).unwrap();
+    head.drop_late(0, 1000, &written);
+    assert_eq!(samples(&head, id), [(200, 2.0), (500, 1.0)]);
+}
+
+#[test]
+fn rows_behind_one_that_is_lost_are_refused_until_the_next_whole_one() {
+    let mut head = Head::new(1_000_000);
+    let ids: Vec<u64> = (0..4).map(|i| head.create(&Labels::from_pairs([("i", format!("{i}"))]))).collect();
+    let mut rows = Vec::new();
+    for at in 0..200i64 {
+        let mut batch = Batch::at(at);
+        ids.iter().for_each(|id| batch.push(model::SeriesRef(*id), (at * 3) as f64));
+        let mut taking = Taking::default();
+        head.append(&batch, &mut taking);
+        rows.extend(taking.rows);
+    }
+    // A damaged stretch across the border of two sets: what follows would decode, to something else.
+    let kept = rows.iter().enumerate().filter(|(i, _)| !(60..70).contains(i)).map(|(_, r)| r);
+    let mut again = Head::new(1_000_000);
+    (0..4).for_each(|i| again.insert(ids[i], &Labels::from_pairs([("i", format!("{i}"))])));
+    for row in kept {
+        again.restore_row(row.group, row.added.clone(), &row.written);
+    }
+    let got = samples(&again, ids[0]);
+    assert!(got.iter().all(|(at, v)| *v == (*at * 3) as f64), "{got:?}");
+    assert!(got.len() > 120 && got.len() < 190, "{}", got.len());
 }
 
 /// What writers may do, in random order, against a map of samples.
@@ -225,8 +263,11 @@ mod model_of_writers {
                     }
                     Step::Drop { back } => {
                         cut = cut.max((now - back).div_euclid(1000) * 1000);
+                        head.close(cut);
+                        let written = head.snapshot(None);
                         head.drop_before(cut);
-                        head.drop_late(i64::MIN, cut);
+                        head.drop_late(i64::MIN, cut, &written);
+                        head.set_min_valid(cut);
                         model.retain(|(_, at), _| *at >= cut);
                     }
                 }

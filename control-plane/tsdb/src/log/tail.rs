@@ -313,12 +313,15 @@ impl Context {
             return false;
         }
         group.next += 1;
-        let Group { columns, reading, .. } = group;
+        let Group { columns, reading, .. } = &mut *group;
         let read = reading.next(written, |column, v| {
             if let Some(id) = columns.get(column).filter(|id| **id != 0) {
                 take(*id, v);
             }
         });
+        if read.is_err() {
+            group.next = usize::MAX;
+        }
         read.is_ok()
     }
 }

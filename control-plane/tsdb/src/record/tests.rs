@@ -35,7 +35,7 @@ proptest! {
     }
 
     #[test]
-    fn entries_read_back(rows in prop::collection::vec((any::<u64>(), any::<i64>(), any::<Option<i64>>(), 0.0f64..9.0, any::<Option<bool>>(), histogram()), 0..20)) {
+    fn entries_read_back(rows in prop::collection::vec((any::<u64>(), any::<i64>(), any::<Option<i64>>(), 0.0f64..9.0, any::<Option<bool>>(), histogram()), 1..20)) {
         let full: Vec<Full> = rows.into_iter().map(|(series, at, start, v, h, mut hist)| {
             hist.sum = v;
             Full { series, at, start, value: if h.is_some() { Value::Histogram(Arc::new(hist)) } else { Value::Float(v) } }
@@ -44,7 +44,7 @@ proptest! {
     }
 
     #[test]
-    fn series_read_back(rows in prop::collection::vec((any::<u64>(), prop::collection::btree_map(".{1,5}", ".{1,5}", 0..5)), 0..20)) {
+    fn series_read_back(rows in prop::collection::vec((any::<u64>(), prop::collection::btree_map(".{1,5}", ".{1,5}", 0..5)), 1..20)) {
         let series: Vec<(u64, Labels)> = rows.into_iter().map(|(id, l)| (id, Labels::from_pairs(l))).collect();
         prop_assert_eq!(read(|o| put_series(o, &series)), Record::Series(series));
     }

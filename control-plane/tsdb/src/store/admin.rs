@@ -95,6 +95,8 @@ impl Tsdb {
     pub fn delete(&self, what: &Deletion) -> Result<(), MaintainError> {
         let inner = &*self.0;
         let _alone = lock(&inner.maintaining);
+        // One that was cut off is done first: its note would be lost.
+        inner.resume_deletion()?;
         let path = inner.config.dir.join(INTENT);
         let tmp = path.with_extension("tmp");
         let write = || {
@@ -213,6 +215,7 @@ impl Inner {
     }
 
     fn carry_out(&self, what: &Deletion) -> Result<(), MaintainError> {
+        self.remove_doomed()?;
         // In blocks there is one way to leave samples out.
         self.flush()?;
         let blocks: Vec<Arc<Block>> = lock(&self.blocks).clone();

@@ -74,6 +74,7 @@ impl Tsdb {
         inner.now.store(now, Ordering::Relaxed);
         inner.head_mut().max_valid = now.saturating_add(millis(inner.config.max_ahead));
         inner.log.sync().map_err(MaintainError::Log)?;
+        inner.remove_doomed()?;
         inner.resume_deletion()?;
         let mut done = Maintained::default();
         while done.blocks_written < MAX_BLOCKS
@@ -145,17 +146,28 @@ impl Inner {
 
     /// Writes one block; returns how many series left the head.
     fn write_block(&self, start: Timestamp, end: Timestamp) -> Result<usize, MaintainError> {
-        let snapshot = {
+        let mut snapshot = {
             let mut head = self.head_mut();
-            head.min_valid = head.min_valid.max(end);
+            head.close(end);
             head.snapshot(Some((start, end - 1)))
         };
-        let block = self.put_block((start, end), snapshot, |held, into| {
+        let written = self.put_block((start, end), &mut snapshot, |held, into| {
             head::read(held, (start, end - 1), &Cancel::default(), into)
-        })?;
+        });
         let mut head = self.head_mut();
-        head.drop_late(start, end);
+        let block = match written {
+            Ok(block) => block,
+            Err(e) => {
+                head.reopen();
+                return Err(e);
+            }
+        };
+        head.drop_late(start, end, &snapshot);
         let removed = head.drop_before(end);
+        // Only a whole window is done with: what comes into the rest of one is for another block.
+        let whole = end.rem_euclid(self.config.block_range_ms()) == 0;
+        head.set_min_valid(if whole { end } else { start });
+        head.reopen();
         self.exchange(&[], block);
         add(&self.counters.removed, removed);
         Ok(removed)
@@ -164,18 +176,19 @@ impl Inner {
     /// Writes the late samples whose place is in blocks already into blocks beside those.
     fn write_late(&self) -> Result<usize, MaintainError> {
         let mut written = 0;
-        loop {
-            let (start, end, snapshot) = {
+        // One that comes while they are written is for the next time.
+        for _ in 0..MAX_BLOCKS {
+            let (start, end, mut snapshot) = {
                 let head = self.head();
                 if head.min_late >= head.min_valid {
-                    return Ok(written);
+                    break;
                 }
                 let range = self.config.block_range_ms();
                 let start = head.min_late.div_euclid(range).saturating_mul(range);
                 let end = start.saturating_add(range).min(head.min_valid);
                 (start, end, head.snapshot(Some((start, end - 1))))
             };
-            let block = self.put_block((start, end), snapshot, |held, into| {
+            let block = self.put_block((start, end), &mut snapshot, |held, into| {
                 into.clear();
                 let late = held.own.iter().flat_map(|o| &o.late);
                 for l in late.filter(|l| l.at >= start && l.at < end) {
@@ -183,26 +196,26 @@ impl Inner {
                 }
                 Ok(())
             })?;
-            self.head_mut().drop_late(start, end);
+            let mut head = self.head_mut();
+            head.drop_late(start, end, &snapshot);
             self.exchange(&[], block);
             written += 1;
         }
+        Ok(written)
     }
 
-    /// A number that no block of this range has.
+    /// A number that no block of this range has or had.
     pub(super) fn free_number(&self, (start, end): (Timestamp, Timestamp)) -> u64 {
-        let blocks = lock(&self.blocks);
-        let taken = |n: &u64| {
-            let name = crate::block::file_name(start, end, *n);
-            blocks.iter().any(|b| b.path.file_name().is_some_and(|f| *f == *name))
-        };
-        (0..).find(|n| !taken(n)).unwrap_or(0)
+        // A name is given once, so that nobody's block is renamed over another's.
+        let mut names = lock(&self.names);
+        let free = (0..).find(|n| names.insert(crate::block::file_name(start, end, *n)));
+        free.unwrap_or(0)
     }
 
     fn put_block(
         &self,
         range: (Timestamp, Timestamp),
-        mut snapshot: head::Snapshot,
+        snapshot: &mut head::Snapshot,
         mut read: impl FnMut(&head::Held, &mut SampleColumns) -> Result<(), SelectError>,
     ) -> Result<Option<Arc<Block>>, MaintainError> {
         snapshot.sort();
@@ -211,7 +224,15 @@ impl Inner {
             Writer::create(&self.disk, &self.block_dir, range, number).map_err(MaintainError::Block)?;
         let mut samples = SampleColumns::default();
         for (_, labels, held) in snapshot.iter() {
-            read(held, &mut samples).map_err(MaintainError::Read)?;
+            match read(held, &mut samples) {
+                Ok(()) => {}
+                // It never will: what it holds is lost alone, and the rest goes on.
+                Err(SelectError::Corrupt(_)) => {
+                    add(&self.counters.unreadable, 1);
+                    continue;
+                }
+                Err(e) => return Err(MaintainError::Read(e)),
+            }
             writer.series(&labels, &samples).map_err(MaintainError::Block)?;
         }
         self.finish(writer)
@@ -294,13 +315,24 @@ impl Inner {
     /// Deletes the files of blocks that nobody is shown any more. Whoever has one open reads on: the file goes
     /// when the last one closes it.
     pub(super) fn remove_blocks(&self, gone: &[Arc<Block>]) -> Result<(), MaintainError> {
-        for block in gone {
-            self.disk.remove(&block.path).map_err(MaintainError::Retention)?;
-            lock(&self.indexes).retain(|(path, _)| *path != block.path);
+        let paths: Vec<PathBuf> = gone.iter().map(|b| b.path.clone()).collect();
+        lock(&self.indexes).retain(|(path, _)| !paths.contains(path));
+        lock(&self.doomed).extend(paths);
+        self.remove_doomed()
+    }
+
+    /// Deletes the files that are to go; what cannot be deleted now is tried again by the next maintenance.
+    pub(super) fn remove_doomed(&self) -> Result<(), MaintainError> {
+        let mut doomed = lock(&self.doomed);
+        if doomed.is_empty() {
+            return Ok(());
         }
-        if !gone.is_empty() {
-            self.disk.sync_dir(&self.block_dir).map_err(MaintainError::Retention)?;
+        while let Some(path) = doomed.last() {
+            match self.disk.remove(path) {
+                Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(MaintainError::Retention(e)),
+                _ => drop(doomed.pop()),
+            }
         }
-        Ok(())
+        self.disk.sync_dir(&self.block_dir).map_err(MaintainError::Retention)
     }
 }

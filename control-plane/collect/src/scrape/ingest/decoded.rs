@@ -17,15 +17,13 @@ impl Ingest {
             self.note(about);
         }
         let mut place = Place::default();
-        let mut before: &[u8] = &[];
-        let mut renewed = self.retry(&place, before);
+        let mut renewed = self.retry(&place);
         for item in &decoded.items {
             out.samples += 1;
             let own = item.at.filter(|_| target.job.honor_timestamps);
             let live = own.is_none() || target.job.track_timestamps;
             let text = decoded.text(item);
-            let here =
-                self.locate(target, item.kind, text, live, &mut place, &mut before, &mut renewed, out)?;
+            let here = self.locate(target, item.kind, text, live, &mut place, &mut renewed, out)?;
             let Some((series, line)) = here else { continue };
             out.kept += 1;
             self.check_sample_limit(target, out)?;
@@ -52,16 +50,16 @@ impl Ingest {
             round.batch.entries.push(model::Entry { series, at: own, start: item.start, value });
             round.entries.push(line_number(line));
         }
-        self.conclude(renewed, &place, before, round, out);
+        self.conclude(renewed, &place, round, out);
         Ok(())
     }
 
     /// A renewal from the beginning, where it is time to ask again for series without room.
-    pub(super) fn retry<'a>(&mut self, place: &Place<'a>, before: &'a [u8]) -> Option<Renewed<'a>> {
+    pub(super) fn retry<'a>(&mut self, place: &Place<'a>) -> Option<Renewed<'a>> {
         if self.retry_in == 0 {
             return None;
         }
         self.retry_in -= 1;
-        (self.retry_in == 0).then(|| Renewed { retry: true, ..Renewed::after(&self.template, place, before) })
+        (self.retry_in == 0).then(|| Renewed { retry: true, ..Renewed::after(&self.template, place) })
     }
 }

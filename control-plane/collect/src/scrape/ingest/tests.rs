@@ -371,3 +371,59 @@ fn names_beyond_the_classic_alphabet_are_taken_unless_a_job_forbids_them() {
     assert!(b.text(1000, body).error.is_some_and(|e| e.ends_with("has a name beyond the classic alphabet")));
     assert!(b.target.job.accept.contains("version=1.0.0;escaping=underscores"));
 }
+
+#[test]
+fn a_new_line_behind_lines_that_were_followed_is_remembered_as_it_is() {
+    let mut b = bench("");
+    let first = "h{c=\"200\",m=\"GET\"} 1.5e9\nh{c=\"500\",m=\"GET\"} 3\n";
+    b.text(1000, first);
+    b.text(2000, &format!("{first}h{{c=\"200\",m=\"PUT\"}} 1\n"));
+    let third = format!("{first}h{{c=\"500\",m=\"PUT\"}} 7\nh{{c=\"200\",m=\"PUT\"}} 2\n");
+    b.text(3000, &third);
+    b.text(4000, &third);
+    assert_eq!(
+        b.store.of("h{c=200,instance=h:1,job=j,m=PUT}"),
+        ["h{c=200,instance=h:1,job=j,m=PUT}: 1@2000 2@3000 2@4000"]
+    );
+    assert_eq!(
+        b.store.of("h{c=500,instance=h:1,job=j,m=PUT}"),
+        ["h{c=500,instance=h:1,job=j,m=PUT}: 7@3000 7@4000"]
+    );
+}
+
+/// A store that takes nothing for a while.
+#[derive(Debug)]
+struct Full(Arc<dyn Append>, std::sync::atomic::AtomicBool);
+
+impl Append for Full {
+    fn resolve(&self, labels: &Labels) -> Result<SeriesRef, AppendError> {
+        self.0.resolve(labels)
+    }
+
+    fn append(&self, batch: &Batch) -> Result<model::Appended, AppendError> {
+        if self.1.load(std::sync::atomic::Ordering::Relaxed) {
+            return Err(AppendError::Io(std::io::ErrorKind::StorageFull.into()));
+        }
+        self.0.append(batch)
+    }
+
+    fn sync(&self) -> Result<(), AppendError> {
+        self.0.sync()
+    }
+}
+
+#[test]
+fn what_ended_while_the_disk_was_full_ends_afterwards() {
+    let mut b = bench("");
+    let full = Arc::new(Full(b.store.append(), Default::default()));
+    b.ingest = Ingest::new(Arc::clone(&full) as Arc<dyn Append>, Arc::new(model::NoExemplars));
+    b.text(1000, "a 1\nb 1\n");
+    full.1.store(true, std::sync::atomic::Ordering::Relaxed);
+    assert!(b.text(2000, "a 2\n").error.is_some());
+    full.1.store(false, std::sync::atomic::Ordering::Relaxed);
+    b.text(3000, "a 3\n");
+    assert_eq!(
+        b.metrics(),
+        ["a{instance=h:1,job=j}: 1@1000 3@3000", "b{instance=h:1,job=j}: 1@1000 stale@3000"]
+    );
+}

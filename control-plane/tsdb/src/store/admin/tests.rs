@@ -268,3 +268,43 @@ fn a_deletion_is_read_back_or_refused() {
         assert!(Deletion::decode(&bad).is_none());
     }
 }
+
+#[test]
+fn a_block_that_could_not_be_written_makes_nothing_old() {
+    let disk = FakeDisk::default();
+    let db = open(&disk);
+    let want = fill(&db, 0, 5 * HOUR);
+    db.sync().unwrap();
+    // Room for nothing more: neither the block nor a checkpoint.
+    disk.set_room(Some(0));
+    assert!(db.flush().is_err());
+    assert_eq!(contents(&db), want);
+    disk.set_room(None);
+    let more = fill(&db, 5 * HOUR, 6 * HOUR);
+    db.sync().unwrap();
+    drop(db);
+    let mut all = want;
+    all.extend(more);
+    assert_eq!(contents(&open(&disk)), all);
+}
+
+#[test]
+fn a_flush_in_the_middle_of_a_window_refuses_nothing_afterwards() {
+    let disk = FakeDisk::default();
+    let db = open(&disk);
+    let mut want = fill(&db, 2 * HOUR, 3 * HOUR);
+    db.flush().unwrap();
+    // A scrape that was on its way: its time is before the newest sample that went to the block.
+    let series = db.resolve(&labels(9)).unwrap();
+    let mut batch = Batch::at(2 * HOUR + 1);
+    batch.push(series, 4.0);
+    assert_eq!(db.append(&batch).unwrap().rejected, []);
+    want.insert(("9".to_owned(), 2 * HOUR + 1), 4.0);
+    want.extend(fill(&db, 3 * HOUR, 6 * HOUR));
+    for _ in 0..4 {
+        db.maintain(6 * HOUR).unwrap();
+        assert_eq!(contents(&db), want);
+    }
+    drop(db);
+    assert_eq!(contents(&open(&disk)), want);
+}

@@ -138,7 +138,7 @@ fn put_own(sink: &mut Sink, state: &State) -> io::Result<()> {
 }
 
 fn put_group(sink: &mut Sink, group: u32, columns: &[u64], shared: &Shared) -> io::Result<()> {
-    for sealed in shared.sealed.chunks(16) {
+    for sealed in shared.sealed.chunks(record::MAX_SEALED) {
         record::put_group(&mut sink.out, group, columns, sealed);
         sink.flush_if_large()?;
     }

@@ -34,7 +34,8 @@ impl Inner {
         let mut blocks = lock(&self.blocks).clone();
         // A block that does not read is left as it is: what can be read of it still answers.
         blocks.retain(|b| !lock(&self.unreadable).contains(&b.path));
-        let most = (super::millis(self.config.retention) / 10).clamp(self.config.block_range_ms(), MAX_RANGE);
+        let most =
+            (super::millis(self.config.retention) / 10).min(MAX_RANGE).max(self.config.block_range_ms());
         let Some(old) = plan(&blocks, self.config.block_range_ms(), most) else { return Ok(0) };
         let new = match self.join(&old, None) {
             Err(MaintainError::Read(e)) => {
@@ -142,7 +143,7 @@ fn plan(blocks: &[Arc<Block>], range: i64, most: i64) -> Option<Vec<Arc<Block>>>
             // A window is joined when nothing more will come into it.
             let done = place.saturating_add(1).saturating_mul(length) <= newest;
             let inside = block.footer.end <= place.saturating_add(1).saturating_mul(length);
-            if done && inside && block.footer.end - block.footer.start < length {
+            if done && inside && block.footer.end.saturating_sub(block.footer.start) < length {
                 window.push(Arc::clone(block));
             }
         }
