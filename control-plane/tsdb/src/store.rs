@@ -27,7 +27,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
-        atomic::{AtomicI64, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
         mpsc,
     },
     thread,
@@ -108,6 +108,8 @@ struct Inner {
     blocks: Mutex<Vec<Arc<Block>>>,
     /// Recently used indexes, the last used at the end.
     indexes: Mutex<Vec<(PathBuf, Arc<BlockIndex>)>>,
+    /// Whether new series are refused, whatever their number.
+    full: AtomicBool,
     /// Names of block files that were ever given.
     names: Mutex<HashSet<String>>,
     /// Files of blocks that nobody is shown any more.
@@ -185,6 +187,7 @@ impl Tsdb {
             head: RwLock::new(head),
             blocks: Mutex::new(blocks),
             indexes: Mutex::default(),
+            full: AtomicBool::new(false),
             names: Mutex::new(names),
             doomed: Mutex::default(),
             unreadable: Mutex::default(),
@@ -207,6 +210,12 @@ impl Tsdb {
             Err(AppendError::Closed) => Ok(()),
             other => other,
         }
+    }
+
+    /// Refuses new series, or takes them again; series that are there go on. For whoever watches the memory of the
+    /// process.
+    pub fn refuse_new_series(&self, refuse: bool) {
+        self.0.full.store(refuse, Ordering::Relaxed);
     }
 
     /// Takes samples from now on that are up to so much behind the newest one.
@@ -388,6 +397,10 @@ impl Append for Tsdb {
         let mut head = inner.head_mut();
         if let Some(id) = head.id(labels) {
             return Ok(SeriesRef(id));
+        }
+        if inner.full.load(Ordering::Relaxed) {
+            let why = "the process holds as much memory as it may: new series are refused";
+            return Err(AppendError::Limit(why.to_owned()));
         }
         if let Some(limit) = inner.config.max_series
             && head.len() >= limit

@@ -26,6 +26,8 @@ pub struct Options {
     pub retention: Duration,
     /// Bytes of blocks that are kept; `None`: only time counts.
     pub retention_bytes: Option<u64>,
+    /// Resident bytes of the process beyond which new series are refused.
+    pub memory_limit: Option<u64>,
     /// Active series that are taken, of all targets together.
     pub series_limit: usize,
     /// How far behind the newest sample a late one may be.
@@ -90,6 +92,7 @@ impl Options {
         let probe_interval = ms("HEALTH_CHECK_INTERVAL", 30_000, &mut problems);
         let probe_timeout = ms("HEALTH_CHECK_TIMEOUT", 5_000, &mut problems);
         let retention_bytes = size(settings, "VIGIE_RETENTION_SIZE", &mut problems);
+        let memory_limit = size(settings, "VIGIE_MEMORY_LIMIT", &mut problems);
         let series_limit = settings.parsed("VIGIE_SERIES_LIMIT", 3_000_000usize, &mut problems);
         let out_of_order_window = window(settings, "VIGIE_OUT_OF_ORDER_WINDOW", &mut problems);
         let target_series = settings.parsed("VIGIE_TARGET_SERIES_LIMIT", 1_000_000u64, &mut problems);
@@ -119,6 +122,7 @@ impl Options {
             service_token: settings.secret("SERVICE_AUTH_TOKEN", &mut problems),
             retention: Duration::from_hours(90 * 24),
             retention_bytes,
+            memory_limit,
             series_limit,
             out_of_order_window,
             target_series: target_series.max(1),

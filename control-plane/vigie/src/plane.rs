@@ -134,7 +134,7 @@ impl Vigie {
         store.set_late_window(loaded.out_of_order_window.unwrap_or(options.out_of_order_window));
         let keeping = tasks.group();
         keep_clock_mark(&keeping, &state, &clock);
-        maintain(&keeping, &store, &clock);
+        maintain(&keeping, &store, &clock, options.memory_limit);
 
         let budget = Authority::new(state.clone(), clock.clone(), loaded.budgets);
         let telling = tasks.group();
@@ -480,7 +480,23 @@ fn keep_clock_mark(tasks: &Tasks, state: &State, clock: &Clock) {
     });
 }
 
-fn maintain(tasks: &Tasks, store: &Tsdb, clock: &Clock) {
+fn maintain(tasks: &Tasks, store: &Tsdb, clock: &Clock, memory_limit: Option<u64>) {
+    if let Some(limit) = memory_limit {
+        let store = store.clone();
+        tasks.reconciler("memory", Schedule::Every(Duration::from_secs(1)), move || {
+            let store = store.clone();
+            async move {
+                let held = resident_bytes(&tokio::fs::read_to_string("/proc/self/status").await?);
+                let held = held.context("/proc/self/status has no VmRSS")?;
+                store.refuse_new_series(held > limit);
+                let (held, limit) = (held >> 20, limit >> 20);
+                Ok(format!(
+                    "{held} MB of {limit} MB{}",
+                    if held > limit { ": new series are refused" } else { "" }
+                ))
+            }
+        });
+    }
     let (store, clock) = (store.clone(), clock.clone());
     tasks.reconciler("series maintenance", Schedule::Every(Duration::from_secs(5)), move || {
         let (store, now) = (store.clone(), clock.now_ms());
@@ -489,6 +505,13 @@ fn maintain(tasks: &Tasks, store: &Tsdb, clock: &Clock) {
             Ok(format!("{done:?}"))
         }
     });
+}
+
+/// What `/proc/PID/status` says of the resident set.
+fn resident_bytes(status: &str) -> Option<u64> {
+    let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:"))?;
+    let kilobytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kilobytes << 10)
 }
 
 /// Lets alerts end once every target and probe has been asked since the start.

@@ -73,6 +73,11 @@ pub const NAMES: &[(&str, &str, &str)] = &[
         "",
         "bytes of finished blocks that are kept, such as 50GB; unset: only time counts",
     ),
+    (
+        "VIGIE_MEMORY_LIMIT",
+        "",
+        "resident memory beyond which new series are refused, such as 2GB; unset: none",
+    ),
     ("VIGIE_SERIES_LIMIT", "3000000", "active series that are taken; new ones beyond are refused"),
     (
         "VIGIE_OUT_OF_ORDER_WINDOW",

@@ -308,3 +308,15 @@ fn a_flush_in_the_middle_of_a_window_refuses_nothing_afterwards() {
     drop(db);
     assert_eq!(contents(&open(&disk)), want);
 }
+
+#[test]
+fn a_store_that_is_told_of_full_memory_refuses_new_series_alone() {
+    let db = open(&FakeDisk::default());
+    let mut want = fill(&db, 0, HOUR);
+    db.refuse_new_series(true);
+    assert!(matches!(db.resolve(&labels(77)), Err(model::AppendError::Limit(_))));
+    want.extend(fill(&db, HOUR, 2 * HOUR));
+    assert_eq!(contents(&db), want);
+    db.refuse_new_series(false);
+    assert!(db.resolve(&labels(77)).is_ok());
+}
