@@ -69,6 +69,11 @@ pub struct Hints {
     /// Labels that the surrounding aggregation keeps (`by`) or drops (not `by`).
     pub grouping: Vec<String>,
     pub by: bool,
+    /// Of each series only the newest sample within the range is looked at.
+    pub newest: bool,
+    /// Only these labels are looked at, ascending by name: a store may leave all others out, so that several series
+    /// show the same labels, and may give series in any order.
+    pub labels: Option<Vec<String>>,
 }
 
 /// Which samples are wanted. Both ends are inclusive.

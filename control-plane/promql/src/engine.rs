@@ -12,6 +12,8 @@ mod column;
 pub(crate) mod date;
 mod elements;
 mod eval;
+mod fold;
+mod groups;
 mod histograms;
 mod info;
 mod labels;
@@ -19,6 +21,7 @@ mod over_time;
 mod range;
 mod rate;
 mod select;
+mod slide;
 mod sum;
 #[cfg(test)]
 mod tests;

@@ -13,12 +13,14 @@ mod labels;
 mod matrix;
 mod snapshot;
 mod table;
+mod taken;
 
 pub(crate) use group::{LoggedRow, Shared};
-pub(crate) use held::{Collector, Held, Own, corrupt, read};
+pub(crate) use held::{Collector, Held, InGroup, Own, corrupt, read};
 pub(crate) use labels::{LabelIndex, Pairs};
 pub(crate) use matrix::Matrix;
 pub(crate) use snapshot::Snapshot;
+pub(crate) use taken::Taken;
 
 use crate::{
     bytes::Malformed,
@@ -53,14 +55,6 @@ impl Series {
     fn own_mut(&mut self) -> &mut Own {
         Arc::make_mut(self.own.get_or_insert_default())
     }
-}
-
-/// A series as a reader takes it away.
-#[derive(Debug, Clone)]
-pub(crate) struct Taken {
-    pub(crate) id: u64,
-    pub(crate) labels: Labels,
-    pub(crate) held: Held,
 }
 
 /// What the head took of a batch, for the log.
@@ -598,15 +592,12 @@ impl Head {
     }
 
     fn held(&self, series: &Series) -> Held {
-        let group = self.group(series.group).map(|g| (Arc::clone(&g.shared), series.column));
+        let group = self.group(series.group).map(|g| InGroup {
+            shared: Arc::clone(&g.shared),
+            column: series.column,
+            now: g.now(series.column),
+        });
         Held { own: series.own.clone(), group }
-    }
-
-    /// The series with samples in the range, if it has any.
-    pub(crate) fn take(&self, id: u64, start: Timestamp, end: Timestamp) -> Option<Taken> {
-        let series = self.table.get(id)?;
-        let held = self.held(series);
-        held.overlaps(start, end).then(|| Taken { id, labels: self.index.labels(&series.pairs), held })
     }
 
     /// Every series with samples in the range, or every one at all, by number.

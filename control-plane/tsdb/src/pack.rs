@@ -263,17 +263,31 @@ impl<'a> Packed<'a> {
         Ok(Slot::Number(self.number(coded)))
     }
 
-    /// Puts all slots into `out`, whose length tells how many there are.
-    pub(crate) fn all(&self, out: &mut [Slot]) -> Result<(), Malformed> {
+    /// Calls `take` with the place and the number of each of `count` slots, as if there were no exceptions.
+    #[inline]
+    fn each(&self, count: usize, mut take: impl FnMut(usize, i64)) -> Result<(), Malformed> {
         let mut padded = [0u8; BLOCK * 7 + 8];
         padded.get_mut(..self.bits.len()).ok_or(BAD)?.copy_from_slice(self.bits);
         let (width, mask) = (self.width as usize, mask(self.width));
-        for (i, slot) in out.iter_mut().enumerate() {
+        for i in 0..count.min(BLOCK) {
             let bit = i * width;
             let bytes = padded.get(bit / 8..bit / 8 + 8).and_then(|b| b.try_into().ok()).unwrap_or_default();
-            let coded = u64::from_le_bytes(bytes) >> (bit % 8) & mask;
-            *slot = Slot::Number(self.number(coded));
+            take(i, self.number(u64::from_le_bytes(bytes) >> (bit % 8) & mask));
         }
+        Ok(())
+    }
+
+    /// The numbers of a block in which every slot has one; `false` when there are exceptions.
+    pub(crate) fn numbers(&self, out: &mut [i64]) -> Result<bool, Malformed> {
+        if self.exceptions == 0 {
+            self.each(out.len(), |i, n| out[i] = n)?;
+        }
+        Ok(self.exceptions == 0)
+    }
+
+    /// Puts all slots into `out`, whose length tells how many there are.
+    pub(crate) fn all(&self, out: &mut [Slot]) -> Result<(), Malformed> {
+        self.each(out.len(), |i, n| out[i] = Slot::Number(n))?;
         let mut r = Reader::new(self.outside, "packed block");
         let mut last = None;
         for _ in 0..self.exceptions {

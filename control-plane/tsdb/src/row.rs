@@ -57,6 +57,11 @@ impl State {
         }
     }
 
+    #[inline]
+    fn number(self) -> f64 {
+        if self.e == RAW { f64::from_bits(self.m.cast_unsigned()) } else { decimal::number(self.m, self.e) }
+    }
+
     fn reset(&mut self, v: f64) {
         let from = if self.e == RAW { 0 } else { self.e };
         let (m, e) = decimal::find(v, from).unwrap_or((v.to_bits().cast_signed(), RAW));
@@ -69,11 +74,7 @@ impl State {
         match slot {
             Slot::Number(change) => {
                 self.m = self.m.wrapping_add(change);
-                if self.e == RAW {
-                    f64::from_bits(self.m.cast_unsigned())
-                } else {
-                    decimal::number(self.m, self.e)
-                }
+                self.number()
             }
             Slot::Absent => ABSENT,
             Slot::Stale => f64::from_bits(STALE_NAN_BITS),
@@ -170,6 +171,11 @@ impl States {
 
     fn get(&self, i: usize) -> State {
         State { m: self.m[i], e: self.e[i] }
+    }
+
+    /// Where a column stands after the last row that was encoded.
+    pub(crate) fn now(&self, column: usize) -> Option<State> {
+        Some(State { m: *self.m.get(column)?, e: *self.e.get(column)? })
     }
 
     fn set(&mut self, i: usize, s: State) {
@@ -352,6 +358,39 @@ impl Rows {
             }
         }
         Ok(())
+    }
+
+    /// The samples of one column, newest first, while `take` says to go on. `state` is where the column stands after
+    /// the last row. `false` when it cannot be told what came before: then only [`Rows::column`] finds it.
+    pub(crate) fn column_back(
+        &self,
+        column: usize,
+        mut state: State,
+        mut take: impl FnMut(Timestamp, f64) -> bool,
+    ) -> Result<bool, Malformed> {
+        let mut known = true;
+        for row in self.rows.iter().rev() {
+            if !known {
+                return Ok(false);
+            }
+            let slot = row.slot(column)?;
+            let v = match slot {
+                Slot::Number(change) => {
+                    let v = state.number();
+                    state.m = state.m.wrapping_sub(change);
+                    v
+                }
+                Slot::Reset(bits) => {
+                    known = false;
+                    f64::from_bits(bits)
+                }
+                other => State::default().apply(other),
+            };
+            if v.to_bits() != ABSENT.to_bits() && !take(row.at, v) {
+                break;
+            }
+        }
+        Ok(true)
     }
 
     /// The numbers of up to [`BLOCK`] columns from `block * BLOCK` on: for each column those of all rows.

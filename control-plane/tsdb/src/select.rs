@@ -42,7 +42,7 @@ impl Source {
     }
 
     /// Collects the samples of the series it stands at; returns the head's number for it.
-    fn collect(&mut self, into: &mut Collector<'_>) -> Result<Option<u64>, SelectError> {
+    fn collect(&mut self, into: &mut Collector<'_>, newest: bool) -> Result<Option<u64>, SelectError> {
         match self {
             Source::Block { block, next, window, .. } => {
                 let Some(place) = next.take() else { return Ok(None) };
@@ -53,7 +53,7 @@ impl Source {
             }
             Source::Head { next, .. } => {
                 let Some((id, held)) = next.take() else { return Ok(None) };
-                held.collect(into).map_err(corrupt)?;
+                if newest { held.collect_newest(into) } else { held.collect(into) }.map_err(corrupt)?;
                 Ok(Some(id))
             }
         }
@@ -66,6 +66,7 @@ pub(crate) struct Stream {
     end: Timestamp,
     limits: Limits,
     cancel: Cancel,
+    newest: bool,
     /// Oldest block first, the head last.
     sources: Vec<Source>,
     /// The series at which each source stands.
@@ -74,17 +75,13 @@ pub(crate) struct Stream {
     samples: usize,
 }
 
-/// How many samples are decoded between two looks at the cancel flag.
-const STRIDE: usize = 4096;
-
 impl Stream {
-    /// `head` are the series that match; they come in any order.
+    /// `head` are the series that match, in the order of their labels where there are blocks.
     pub(crate) fn new(
         request: &SelectRequest<'_>,
         blocks: Vec<(Arc<Block>, Arc<BlockIndex>)>,
-        mut head: Vec<Taken>,
+        head: Vec<Taken>,
     ) -> Result<Stream, SelectError> {
-        head.sort_by(|a, b| a.labels.cmp(&b.labels));
         let mut sources = Vec::new();
         for (block, index) in blocks {
             request.cancel.check()?;
@@ -102,6 +99,8 @@ impl Stream {
             end: request.end,
             limits: request.limits,
             cancel: request.cancel.clone(),
+            // What is merged comes in the order of time, so that the newest is known last.
+            newest: request.hints.newest && sources.len() == 1,
             sources,
             heap,
             series: 0,
@@ -160,7 +159,7 @@ impl SeriesStream for Stream {
             let mut id = None;
             let mut collector = Collector::new(self.start, self.end, into);
             for i in &have {
-                id = self.sources[*i].collect(&mut collector)?.or(id);
+                id = self.sources[*i].collect(&mut collector, self.newest)?.or(id);
             }
             collector.finish();
             self.advance(&have)?;
@@ -179,24 +178,6 @@ impl SeriesStream for Stream {
             return Ok(Some((SeriesRef(number), labels)));
         }
     }
-}
-
-/// The head's part of a select.
-pub(crate) fn take_matching(head: &Head, request: &SelectRequest<'_>) -> Result<Vec<Taken>, SelectError> {
-    let ids = find(head, request.matchers)?;
-    let mut out = Vec::new();
-    for (i, id) in ids.into_iter().enumerate() {
-        if i.is_multiple_of(STRIDE) {
-            request.cancel.check()?;
-        }
-        out.extend(head.take(id, request.start, request.end));
-        if let Some(limit) = request.limits.series
-            && out.len() > limit
-        {
-            return Err(SelectError::Limit { what: "series", limit });
-        }
-    }
-    Ok(out)
 }
 
 /// Label sets of the head's part.

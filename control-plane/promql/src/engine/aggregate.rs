@@ -4,17 +4,16 @@ use super::{
     EvalError,
     column::{ABSENT, Column, Grid},
     eval::{Evaluator, execution},
-    histograms,
-    sum::{self, Mean, Sum},
+    fold::Fold,
+    groups::Groups,
+    histograms, sum,
 };
 use crate::{
     ast::{Aggregate, AggregateOp, Expr, ExprKind},
     error::Span,
-    histogram,
-    value::Annotations,
 };
-use model::{CounterReset, Hints, Histogram, Labels, Value, labels::METRIC_NAME};
-use std::{cmp::Ordering, collections::HashMap, sync::Arc};
+use model::{Hints, Labels, Value, labels::METRIC_NAME};
+use std::{cmp::Ordering, collections::HashMap};
 
 fn group_labels(a: &Aggregate, labels: &Labels) -> Labels {
     if a.without {
@@ -23,29 +22,6 @@ fn group_labels(a: &Aggregate, labels: &Labels) -> Labels {
         edit.build()
     } else {
         labels.keep(&a.grouping)
-    }
-}
-
-/// Which group each column belongs to, and the groups' labels, in the order in which they come up.
-struct Groups {
-    of: Vec<usize>,
-    labels: Vec<Labels>,
-}
-
-impl Groups {
-    fn new(a: &Aggregate, columns: &[Column]) -> Self {
-        let mut index: HashMap<Labels, usize> = HashMap::new();
-        let mut labels = Vec::new();
-        let of = columns
-            .iter()
-            .map(|c| {
-                *index.entry(group_labels(a, &c.labels)).or_insert_with_key(|key| {
-                    labels.push(key.clone());
-                    labels.len() - 1
-                })
-            })
-            .collect();
-        Groups { of, labels }
     }
 }
 
@@ -61,6 +37,9 @@ impl Evaluator<'_> {
             (Some(param), _) => (self.eval_scalar(param, grid)?, String::new()),
             (None, _) => (Vec::new(), String::new()),
         };
+        if let Some(columns) = self.fold_streamed(a, grid)? {
+            return Ok(columns);
+        }
         if matches!(a.expr.unparen().kind, ExprKind::Selector(_)) {
             let func = a.op.as_str().to_owned();
             self.around =
@@ -74,42 +53,14 @@ impl Evaluator<'_> {
             AggregateOp::LimitRatio => self.ratio(columns, &numbers, param_span, grid),
             AggregateOp::CountValues => self.count_values(a, &text, &columns, grid),
             AggregateOp::Quantile => self.quantiles(a, &columns, &numbers, param_span, grid),
-            _ => self.fold(a, &columns, grid),
-        }
-    }
-
-    /// Aggregations that need one accumulator per group and step.
-    fn fold(&mut self, a: &Aggregate, columns: &[Column], grid: &Grid) -> Result<Vec<Column>, EvalError> {
-        let groups = Groups::new(a, columns);
-        self.hold(groups.labels.len().saturating_mul(grid.len))?;
-        let mut accumulators: Vec<Vec<Accumulator>> =
-            groups.labels.iter().map(|_| vec![Accumulator::default(); grid.len]).collect();
-        let mut drop_name = vec![false; groups.labels.len()];
-        let span = a.expr.span;
-        for (c, g) in columns.iter().zip(&groups.of) {
-            self.cancel.check()?;
-            drop_name[*g] |= c.drop_name;
-            for (i, acc) in accumulators[*g].iter_mut().enumerate() {
-                if let Some(v) = c.float(i) {
-                    acc.float(a.op, v);
-                } else if let Some(h) = c.histogram(i) {
-                    acc.histogram(a.op, h, c.labels.metric_name(), span, &mut self.annotations);
+            _ => {
+                let mut fold = Fold::new(a, false, grid);
+                for c in &columns {
+                    fold.add(self, c)?;
                 }
+                Ok(fold.finish(self))
             }
         }
-        let mut out = Vec::with_capacity(groups.labels.len());
-        for ((labels, steps), drop_name) in groups.labels.into_iter().zip(accumulators).zip(drop_name) {
-            let mut column = Column::empty(labels, drop_name, grid.len);
-            for (i, acc) in steps.into_iter().enumerate() {
-                if let Some(value) = acc.result(a.op, span, &mut self.annotations) {
-                    column.set(i, value);
-                }
-            }
-            if !column.is_empty() {
-                out.push(column);
-            }
-        }
-        Ok(out)
     }
 
     fn quantiles(
@@ -120,9 +71,9 @@ impl Evaluator<'_> {
         param: Span,
         grid: &Grid,
     ) -> Result<Vec<Column>, EvalError> {
-        let groups = Groups::new(a, columns);
-        let mut members: Vec<Vec<usize>> = vec![Vec::new(); groups.labels.len()];
-        for (i, g) in groups.of.iter().enumerate() {
+        let (of, labels) = Groups::sort(a, columns);
+        let mut members: Vec<Vec<usize>> = vec![Vec::new(); labels.len()];
+        for (i, g) in of.iter().enumerate() {
             members[*g].push(i);
         }
         for q in q {
@@ -130,7 +81,7 @@ impl Evaluator<'_> {
         }
         let mut out = Vec::new();
         let mut values = Vec::new();
-        for (labels, members) in groups.labels.into_iter().zip(members) {
+        for (labels, members) in labels.into_iter().zip(members) {
             self.cancel.check()?;
             let drop_name = members.iter().any(|m| columns[*m].drop_name);
             let mut column = Column::empty(labels, drop_name, grid.len);
@@ -161,16 +112,16 @@ impl Evaluator<'_> {
         grid: &Grid,
     ) -> Result<Vec<Column>, EvalError> {
         check_k(k)?;
-        let groups = Groups::new(a, &columns);
+        let (of, labels) = Groups::sort(a, &columns);
         let top = a.op == AggregateOp::Topk;
         let mut order = Vec::new();
-        let mut candidates: Vec<Vec<(f64, usize)>> = vec![Vec::new(); groups.labels.len()];
+        let mut candidates: Vec<Vec<(f64, usize)>> = vec![Vec::new(); labels.len()];
         for (i, k) in k.iter().enumerate() {
             self.cancel.check()?;
             candidates.iter_mut().for_each(Vec::clear);
             for (c, column) in columns.iter().enumerate() {
                 if let Some(v) = column.float(i) {
-                    candidates[groups.of[c]].push((v, c));
+                    candidates[of[c]].push((v, c));
                 } else if column.histogram(i).is_some() {
                     let message = format!("ignored histogram in {} aggregation", a.op.as_str());
                     self.annotations.info(expr.span, message);
@@ -211,9 +162,9 @@ impl Evaluator<'_> {
         grid: &Grid,
     ) -> Result<Vec<Column>, EvalError> {
         check_k(k)?;
-        let groups = Groups::new(a, &columns);
-        let mut taken = vec![0; groups.labels.len() * grid.len];
-        for (c, g) in columns.iter_mut().zip(&groups.of) {
+        let (of, labels) = Groups::sort(a, &columns);
+        let mut taken = vec![0; labels.len() * grid.len];
+        for (c, g) in columns.iter_mut().zip(&of) {
             for (i, k) in k.iter().enumerate() {
                 if !c.present(i) {
                     continue;
@@ -343,133 +294,6 @@ fn unit_hash(labels: &Labels) -> f64 {
     h = (h ^ (h >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
     h = (h ^ (h >> 33)).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
     (h ^ (h >> 33)) as f64 / u64::MAX as f64
-}
-
-/// One group at one step.
-#[derive(Debug, Clone, Default)]
-struct Accumulator {
-    floats: u32,
-    count: f64,
-    sum: Sum,
-    mean: Option<Mean>,
-    /// Welford's mean and squares, or the extreme value so far.
-    value: f64,
-    squares: f64,
-    histogram: Option<Box<Totals>>,
-}
-
-/// Histograms aggregated so far.
-#[derive(Debug, Clone, Default)]
-struct Totals {
-    total: histogram::Total,
-    /// Whether they turned out not to combine.
-    incompatible: bool,
-    reset: bool,
-    not_reset: bool,
-}
-
-impl Accumulator {
-    fn float(&mut self, op: AggregateOp, v: f64) {
-        let first = self.floats == 0;
-        self.floats += 1;
-        self.count += 1.0;
-        match op {
-            AggregateOp::Sum => {
-                if first {
-                    self.sum = Sum::of(v);
-                } else {
-                    self.sum.add(v);
-                }
-            }
-            AggregateOp::Avg => match &mut self.mean {
-                None => self.mean = Some(Mean::of(v)),
-                Some(mean) => mean.add(v),
-            },
-            AggregateOp::Max if first || v > self.value || self.value.is_nan() => self.value = v,
-            AggregateOp::Min if first || v < self.value || self.value.is_nan() => self.value = v,
-            AggregateOp::Stddev | AggregateOp::Stdvar => {
-                if first {
-                    self.value = v;
-                    self.squares = if v.is_finite() { 0.0 } else { f64::NAN };
-                } else {
-                    let delta = v - self.value;
-                    self.value += delta / f64::from(self.floats);
-                    self.squares += delta * (v - self.value);
-                }
-            }
-            _ => {}
-        }
-    }
-
-    fn histogram(
-        &mut self,
-        op: AggregateOp,
-        h: &Arc<Histogram>,
-        name: &str,
-        span: Span,
-        annotations: &mut Annotations,
-    ) {
-        match op {
-            AggregateOp::Count | AggregateOp::Group => self.count += 1.0,
-            AggregateOp::Sum | AggregateOp::Avg => {
-                let totals = self.histogram.get_or_insert_default();
-                totals.add(h, name, span, annotations);
-            }
-            op => {
-                annotations.info(span, format!("ignored histogram in {} aggregation", op.as_str()));
-            }
-        }
-    }
-
-    fn result(self, op: AggregateOp, span: Span, annotations: &mut Annotations) -> Option<Value> {
-        if let Some(totals) = self.histogram {
-            if self.floats > 0 {
-                annotations.warn(span, "encountered a mix of histograms and floats for aggregation");
-                return None;
-            }
-            if totals.reset && totals.not_reset {
-                annotations.warn(span, "conflicting counter resets during histogram aggregation");
-            }
-            return totals.result(op, span, annotations).map(|h| Value::Histogram(Arc::new(h)));
-        }
-        let float = match op {
-            AggregateOp::Count if self.count > 0.0 => self.count,
-            AggregateOp::Group if self.count > 0.0 => 1.0,
-            _ if self.floats == 0 => return None,
-            AggregateOp::Sum => self.sum.sum + self.sum.compensation,
-            AggregateOp::Avg => self.mean?.total(),
-            AggregateOp::Max | AggregateOp::Min => self.value,
-            AggregateOp::Stdvar => self.squares / f64::from(self.floats),
-            AggregateOp::Stddev => (self.squares / f64::from(self.floats)).sqrt(),
-            _ => return None,
-        };
-        Some(Value::Float(float))
-    }
-}
-
-impl Totals {
-    fn add(&mut self, h: &Histogram, name: &str, span: Span, annotations: &mut Annotations) {
-        if self.incompatible {
-            return;
-        }
-        self.reset |= h.reset == CounterReset::Reset;
-        self.not_reset |= h.reset == CounterReset::NotReset;
-        if self.total.add(h).is_err() {
-            histograms::warn_mixed_schemas(name, span, annotations);
-            self.incompatible = true;
-        }
-    }
-
-    fn result(&self, op: AggregateOp, span: Span, annotations: &mut Annotations) -> Option<Histogram> {
-        if self.total.reconciled() {
-            annotations.info(span, "mismatched custom buckets were reconciled during aggregation");
-        }
-        match op {
-            _ if self.incompatible => None,
-            AggregateOp::Avg => self.total.mean(),
-            _ => self.total.sum(),
-        }
-    }
 }
 
 /// Orders by value for `sort`, with NaN at the end whichever way.

@@ -46,6 +46,14 @@ impl Column {
         Column { labels, drop_name, values: vec![ABSENT; len], histograms: Vec::new() }
     }
 
+    /// Makes it an empty column again, of no series yet.
+    pub(crate) fn reset(&mut self, len: usize) {
+        self.values.clear();
+        self.values.resize(len, ABSENT);
+        self.histograms.clear();
+        self.drop_name = false;
+    }
+
     /// A scalar as a series without labels.
     pub(crate) fn scalar(values: Vec<f64>) -> Self {
         Column { labels: Labels::default(), drop_name: false, values, histograms: Vec::new() }

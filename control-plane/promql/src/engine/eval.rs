@@ -214,10 +214,11 @@ impl<'a> Evaluator<'a> {
 
     /// Takes the metric's name away: now, or, where names are kept longer, at the end.
     pub(crate) fn without_name(&self, mut columns: Vec<Column>) -> Result<Vec<Column>, EvalError> {
+        let distinct = self.config.delayed_name_removal || of_one_metric(&columns);
         for c in &mut columns {
             self.drop_name(c);
         }
-        if self.config.delayed_name_removal { Ok(columns) } else { merge_same_labels(columns) }
+        if distinct { Ok(columns) } else { merge_same_labels(columns) }
     }
 
     /// The same for one column, whose labels may then equal those of others.
@@ -231,6 +232,9 @@ impl<'a> Evaluator<'a> {
 
     /// The columns as the query's result: names dropped that were only marked.
     pub(crate) fn finish(&self, mut columns: Vec<Column>) -> Result<Vec<Column>, EvalError> {
+        if !columns.iter().any(|c| c.drop_name) {
+            return Ok(columns);
+        }
         for c in columns.iter_mut().filter(|c| c.drop_name) {
             c.labels = nameless(&c.labels);
         }
@@ -254,6 +258,14 @@ impl<'a> Evaluator<'a> {
             Err(e) => execution(e.message()),
         }
     }
+}
+
+/// Whether all columns are of one metric, so that they still differ without its name.
+fn of_one_metric(columns: &[Column]) -> bool {
+    let Some(first) = columns.first() else { return true };
+    let name = first.labels.metric_name();
+    let typed = |labels: &Labels| labels.iter().any(|l| IDENTITY[1..].contains(&&*l.name));
+    columns.iter().all(|c| c.labels.metric_name() == name && !typed(&c.labels))
 }
 
 /// Labels without those that name a metric.

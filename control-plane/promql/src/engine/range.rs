@@ -3,16 +3,17 @@
 use super::{
     EvalError,
     column::{Column, Grid},
-    eval::{Evaluated, Evaluator, execution, merge_same_labels},
+    eval::{Evaluated, Evaluator, execution},
     over_time, rate,
     select::{Samples, Source},
+    slide::Sliding,
 };
 use crate::{
     ast::{Call, Expr, ExprKind, Extent, ValueType},
     error::Span,
     value::Annotations,
 };
-use model::{Histogram, Labels, Timestamp, Value};
+use model::{Hints, Histogram, Labels, Timestamp, Value};
 use std::sync::Arc;
 
 /// Samples of one kind within a window.
@@ -129,13 +130,18 @@ const SMOOTHED_SAFE: [&str; 3] = ["delta", "increase", "rate"];
 
 /// Windows over one kind of samples, from step to step; both ends only move forward.
 #[derive(Debug, Default)]
-struct Cursor {
+pub(super) struct Cursor {
     from: usize,
     to: usize,
 }
 
 impl Cursor {
-    fn slide(&mut self, times: &[Timestamp], after: Timestamp, until: Timestamp) -> std::ops::Range<usize> {
+    pub(super) fn slide(
+        &mut self,
+        times: &[Timestamp],
+        after: Timestamp,
+        until: Timestamp,
+    ) -> std::ops::Range<usize> {
         while self.to < times.len() && times[self.to] <= until {
             self.to += 1;
         }
@@ -146,9 +152,65 @@ impl Cursor {
     }
 }
 
-impl Evaluator<'_> {
+/// A function of a range vector, ready to be evaluated for one series after the other.
+pub(crate) struct RangeCall<'a, 'e> {
+    pub(crate) name: &'static str,
+    function: Function,
+    /// The other arguments, a number per step.
+    scalars: Vec<Vec<f64>>,
+    matrix: &'e Expr,
+    offset: i64,
+    fixed: Option<Timestamp>,
+    range: i64,
+    extent: Option<Extent>,
+    /// How far beyond the window's edges samples are looked at.
+    reach: (i64, i64),
+    source: Source<'a>,
+    samples: Samples,
+    args: Vec<f64>,
+    sliding: Option<Sliding>,
+    /// The first argument, and all of them.
+    spans: (Span, Span),
+}
+
+impl RangeCall<'_, '_> {
+    pub(crate) fn keeps_name(&self) -> bool {
+        matches!(self.name, "last_over_time" | "first_over_time")
+    }
+}
+
+impl<'a> Evaluator<'a> {
     /// Evaluates a function that takes a range vector.
     pub(crate) fn range_call(&mut self, call: &Call, grid: &Grid) -> Result<Evaluated, EvalError> {
+        let mut open = self.open_call(call, grid, None)?;
+        let mut out: Vec<Column> = Vec::new();
+        loop {
+            let mut column = Column::empty(Labels::default(), false, grid.len);
+            if !self.next_of_call(&mut open, grid, &mut column)? {
+                break;
+            }
+            if column.is_empty() {
+                continue;
+            }
+            self.hold(column.weight())?;
+            out.push(column);
+        }
+        if open.name == "absent_over_time" {
+            return Ok(Evaluated::Vector(vec![self.absent_column(&out, open.matrix, grid)]));
+        }
+        if !open.keeps_name() {
+            out = self.without_name(out)?;
+        }
+        Ok(Evaluated::Vector(out))
+    }
+
+    /// Opens what a call reads; `labels` are those that are looked at, if not all are.
+    pub(crate) fn open_call<'e>(
+        &mut self,
+        call: &'e Call,
+        grid: &Grid,
+        labels: Option<Vec<String>>,
+    ) -> Result<RangeCall<'a, 'e>, EvalError> {
         let name = call.function.name;
         let Some(function) = function(name) else {
             return execution(format!("function {name:?} is not known to the evaluator"));
@@ -163,7 +225,7 @@ impl Evaluator<'_> {
             }
         }
         let Some(matrix) = matrix else { return execution(format!("{name} needs a range vector")) };
-        let (offset, fixed, range, extent, (before, after), mut source) = match &matrix.kind {
+        let (offset, fixed, range, extent, reach, source) = match &matrix.kind {
             ExprKind::Selector(s) => {
                 let range = match &s.range {
                     Some(range) => self.millis(range, true)?,
@@ -186,7 +248,9 @@ impl Evaluator<'_> {
                     ));
                 }
                 let offset = self.offset(s.offset.as_ref())?;
-                let source = self.open(s, grid, (range, reach.0, reach.1), name)?;
+                let hints =
+                    Hints { step: grid.step, range, func: name.to_owned(), labels, ..Hints::default() };
+                let source = self.open(s, grid, reach, hints)?;
                 (offset, self.fixed_time(s.at), range, s.extent, reach, source)
             }
             ExprKind::Subquery(s) => {
@@ -198,87 +262,123 @@ impl Evaluator<'_> {
             }
             _ => return execution(format!("{name} needs a range vector")),
         };
-
         let first = call.args.first().map_or(matrix.span, |a| a.span);
         let all = call.args.last().map_or(first, |a| first.to(a.span));
-        let keeps_name = matches!(name, "last_over_time" | "first_over_time");
-        let mut samples = Samples::default();
-        let mut args = vec![0.0; scalars.len()];
-        let mut out: Vec<Column> = Vec::new();
-        while let Some((labels, dropped)) = self.next_series(&mut source, &mut samples)? {
-            let mut column = Column::empty(labels.clone(), dropped, grid.len);
-            let (mut floats, mut histograms) = (Cursor::default(), Cursor::default());
-            let mut annotations = std::mem::take(&mut self.annotations);
-            let mut notes = Notes { annotations: &mut annotations, labels: &labels, first, all };
-            let (mut any_float, mut failed) = (false, None);
-            for i in 0..grid.len {
-                // One window can be long; a query must stop between them.
-                if let Err(e) = self.cancel.check() {
-                    failed = Some(e.into());
-                    break;
-                }
-                let at = grid.time(i);
-                let end = fixed.unwrap_or(at).saturating_sub(offset);
-                let start = end.saturating_sub(range);
-                let (after_time, until) = (start.saturating_sub(before), end.saturating_add(after));
-                let f = floats.slide(&samples.floats.times, after_time, until);
-                let h = histograms.slide(&samples.histograms.times, after_time, until);
-                if f.is_empty() && h.is_empty() {
-                    continue;
-                }
-                let window = Window {
-                    floats: Slice {
-                        times: &samples.floats.times[f.clone()],
-                        values: &samples.floats.values[f.clone()],
-                        starts: samples.floats.starts.get(f).unwrap_or(&[]),
-                    },
-                    histograms: Slice {
-                        times: &samples.histograms.times[h.clone()],
-                        values: &samples.histograms.values[h.clone()],
-                        starts: samples.histograms.starts.get(h).unwrap_or(&[]),
-                    },
-                    start,
-                    end,
-                    at,
-                    extent,
-                };
-                for (arg, values) in args.iter_mut().zip(&scalars) {
-                    *arg = values[i];
-                }
-                match function(&window, &args, &mut notes) {
-                    Ok(Some(Value::Float(v))) => {
-                        any_float = true;
-                        column.values[i] = v;
-                    }
-                    Ok(Some(value)) => column.set(i, value),
-                    Ok(None) => {}
-                    Err(e) => {
-                        failed = Some(e);
-                        break;
-                    }
-                }
+        let args = vec![0.0; scalars.len()];
+        let sliding = Sliding::of(name, range).filter(|_| extent.is_none());
+        let samples = Samples::default();
+        let spans = (first, all);
+        Ok(RangeCall {
+            name,
+            function,
+            scalars,
+            matrix,
+            offset,
+            fixed,
+            range,
+            extent,
+            reach,
+            source,
+            samples,
+            args,
+            sliding,
+            spans,
+        })
+    }
+
+    /// Evaluates a call for its next series, whose labels still have its name; `false` when there is none.
+    pub(crate) fn next_of_call(
+        &mut self,
+        call: &mut RangeCall<'_, '_>,
+        grid: &Grid,
+        column: &mut Column,
+    ) -> Result<bool, EvalError> {
+        column.reset(grid.len);
+        let Some((labels, dropped)) = self.next_series(&mut call.source, &mut call.samples)? else {
+            return Ok(false);
+        };
+        (column.labels, column.drop_name) = (labels, dropped);
+        let (fixed, offset) = (call.fixed, call.offset);
+        let ends = |i: usize| fixed.unwrap_or_else(|| grid.time(i)).saturating_sub(offset);
+        let slid = match &mut call.sliding {
+            Some(sliding) if call.samples.is_plain() => {
+                sliding.slide(&call.samples.floats, ends, &mut column.values)
             }
-            self.annotations = annotations;
-            if let Some(e) = failed {
-                return Err(e);
+            _ => None,
+        };
+        let any_float = match slid {
+            Some(any) => any,
+            None => self.windows_of_call(call, grid, column)?,
+        };
+        if any_float && matches!(call.name, "rate" | "increase") {
+            self.doubt_counter(&column.labels, call.spans.0);
+        }
+        Ok(true)
+    }
+
+    /// Evaluates a call's function window by window; whether any result is a float.
+    fn windows_of_call(
+        &mut self,
+        call: &mut RangeCall<'_, '_>,
+        grid: &Grid,
+        column: &mut Column,
+    ) -> Result<bool, EvalError> {
+        let labels = column.labels.clone();
+        let (mut floats, mut histograms) = (Cursor::default(), Cursor::default());
+        let mut annotations = std::mem::take(&mut self.annotations);
+        let mut notes =
+            Notes { annotations: &mut annotations, labels: &labels, first: call.spans.0, all: call.spans.1 };
+        let (mut any_float, mut failed) = (false, None);
+        let samples = &call.samples;
+        for i in 0..grid.len {
+            // One window can be long; a query must stop between them.
+            if let Err(e) = self.cancel.check() {
+                failed = Some(e.into());
+                break;
             }
-            if any_float && matches!(name, "rate" | "increase") {
-                self.doubt_counter(&labels, first);
-            }
-            if column.is_empty() {
+            let at = grid.time(i);
+            let end = call.fixed.unwrap_or(at).saturating_sub(call.offset);
+            let start = end.saturating_sub(call.range);
+            let (after_time, until) = (start.saturating_sub(call.reach.0), end.saturating_add(call.reach.1));
+            let f = floats.slide(&samples.floats.times, after_time, until);
+            let h = histograms.slide(&samples.histograms.times, after_time, until);
+            if f.is_empty() && h.is_empty() {
                 continue;
             }
-            if !keeps_name {
-                self.drop_name(&mut column);
+            let window = Window {
+                floats: Slice {
+                    times: &samples.floats.times[f.clone()],
+                    values: &samples.floats.values[f.clone()],
+                    starts: samples.floats.starts.get(f).unwrap_or(&[]),
+                },
+                histograms: Slice {
+                    times: &samples.histograms.times[h.clone()],
+                    values: &samples.histograms.values[h.clone()],
+                    starts: samples.histograms.starts.get(h).unwrap_or(&[]),
+                },
+                start,
+                end,
+                at,
+                extent: call.extent,
+            };
+            for (arg, values) in call.args.iter_mut().zip(&call.scalars) {
+                *arg = values[i];
             }
-            self.hold(column.weight())?;
-            out.push(column);
+            match (call.function)(&window, &call.args, &mut notes) {
+                Ok(Some(Value::Float(v))) => {
+                    any_float = true;
+                    column.values[i] = v;
+                }
+                Ok(Some(value)) => column.set(i, value),
+                Ok(None) => {}
+                Err(e) => {
+                    failed = Some(e);
+                    break;
+                }
+            }
         }
-        if name == "absent_over_time" {
-            return Ok(Evaluated::Vector(vec![self.absent_column(&out, matrix, grid)]));
-        }
-        let out = if self.config.delayed_name_removal { out } else { merge_same_labels(out)? };
-        Ok(Evaluated::Vector(out))
+        self.annotations = annotations;
+        failed.map_or(Ok(any_float), Err)
     }
 
     /// Remarks that a rate was taken of what does not look like a counter.

@@ -105,6 +105,11 @@ impl Samples {
     pub(crate) fn len(&self) -> usize {
         self.floats.times.len() + self.histograms.times.len()
     }
+
+    /// Whether there are floats only, without start times.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.histograms.times.is_empty() && self.floats.starts.is_empty()
+    }
 }
 
 /// What an instant selector gives of the sample that it finds.
@@ -119,6 +124,17 @@ pub(crate) enum Field {
 pub(crate) enum Source<'a> {
     Store { stream: Box<dyn SeriesStream + 'a>, columns: SampleColumns },
     Columns { columns: std::vec::IntoIter<Column>, grid: Grid },
+}
+
+/// An instant selector, ready to give one series after the other.
+pub(crate) struct Instant<'a> {
+    stream: Box<dyn SeriesStream + 'a>,
+    samples: SampleColumns,
+    span: Span,
+    offset: i64,
+    fixed: Option<Timestamp>,
+    smoothed: bool,
+    field: Field,
 }
 
 impl<'a> Evaluator<'a> {
@@ -170,42 +186,74 @@ impl<'a> Evaluator<'a> {
         if s.extent == Some(Extent::Anchored) {
             return execution("anchored modifier can only be used with a range selector");
         }
-        let offset = self.offset(s.offset.as_ref())?;
-        let fixed = self.fixed_time(s.at);
-        let (first, last) = self.look_times(offset, fixed, grid);
-        let lookback = self.config.lookback;
-        let smoothed = s.extent == Some(Extent::Smoothed);
-        let end = if smoothed { last.saturating_add(lookback) } else { last };
-        let hints = Hints { step: grid.step, ..self.around.take().unwrap_or_default() };
-        // Both ends of a request are inclusive, lookback is left-open.
-        let mut stream = self.stream(s, first.saturating_sub(lookback).saturating_add(1), end, hints)?;
-        let mut samples = SampleColumns::default();
+        let mut open = self.open_instant(s, span, grid, field, None)?;
         let mut out = Vec::new();
-        while let Some((_, labels)) = stream.next(&mut samples)? {
-            self.cancel.check()?;
-            self.stats.series_read += 1;
-            self.stats.samples_read += samples.len();
-            self.hold(samples.len())?;
-            let look = |i: usize| fixed.unwrap_or_else(|| grid.time(i)).saturating_sub(offset);
-            if self.counts_only {
-                note_resets(&mut samples);
+        loop {
+            let mut column = Column::empty(Labels::default(), false, grid.len);
+            if !self.next_of_instant(&mut open, grid, &mut column)? {
+                break;
             }
-            let column = if smoothed {
-                let mut apart = Samples::default();
-                apart.fill(&mut samples.clone(), false);
-                let mut notes =
-                    Notes { annotations: &mut self.annotations, labels: &labels, first: span, all: span };
-                smooth(&apart, &mut notes, grid, lookback, look)
-            } else {
-                newest(&samples, labels, grid, lookback, field, look)
-            };
-            self.release(samples.len());
             self.hold(column.weight())?;
             if !column.is_empty() {
                 out.push(column);
             }
         }
         Ok(out)
+    }
+
+    /// Opens what an instant selector reads; `labels` are those that are looked at, if not all are.
+    pub(crate) fn open_instant(
+        &mut self,
+        s: &Selector,
+        span: Span,
+        grid: &Grid,
+        field: Field,
+        labels: Option<Vec<String>>,
+    ) -> Result<Instant<'a>, EvalError> {
+        let offset = self.offset(s.offset.as_ref())?;
+        let fixed = self.fixed_time(s.at);
+        let (first, last) = self.look_times(offset, fixed, grid);
+        let lookback = self.config.lookback;
+        let smoothed = s.extent == Some(Extent::Smoothed);
+        let end = if smoothed { last.saturating_add(lookback) } else { last };
+        let newest = grid.len == 1 && !smoothed;
+        let hints = Hints { step: grid.step, newest, labels, ..self.around.take().unwrap_or_default() };
+        // Both ends of a request are inclusive, lookback is left-open.
+        let stream = self.stream(s, first.saturating_sub(lookback).saturating_add(1), end, hints)?;
+        Ok(Instant { stream, samples: SampleColumns::default(), span, offset, fixed, smoothed, field })
+    }
+
+    /// Fills a column with an instant selector's next series; `false` when there is none.
+    pub(crate) fn next_of_instant(
+        &mut self,
+        open: &mut Instant<'_>,
+        grid: &Grid,
+        column: &mut Column,
+    ) -> Result<bool, EvalError> {
+        column.reset(grid.len);
+        self.cancel.check()?;
+        let Instant { stream, samples, span, offset, fixed, smoothed, field } = open;
+        let Some((_, labels)) = stream.next(samples)? else { return Ok(false) };
+        self.stats.series_read += 1;
+        self.stats.samples_read += samples.len();
+        self.hold(samples.len())?;
+        let look = |i: usize| fixed.unwrap_or_else(|| grid.time(i)).saturating_sub(*offset);
+        if self.counts_only {
+            note_resets(samples);
+        }
+        let lookback = self.config.lookback;
+        if *smoothed {
+            let mut apart = Samples::default();
+            apart.fill(&mut samples.clone(), false);
+            let mut notes =
+                Notes { annotations: &mut self.annotations, labels: &labels, first: *span, all: *span };
+            *column = smooth(&apart, &mut notes, grid, lookback, look);
+        } else {
+            newest(samples, grid, lookback, *field, look, column);
+            column.labels = labels;
+        }
+        self.release(samples.len());
+        Ok(true)
     }
 
     /// The steps of a subquery over all of `grid`, and its inner expression evaluated on them.
@@ -281,18 +329,18 @@ impl<'a> Evaluator<'a> {
         Ok(out)
     }
 
-    /// Opens the store for a range selector that looks at `(first - range - before, last + after]`.
+    /// Opens the store for a range selector that looks at `(first - range - before, last + after]`, the range as
+    /// the hints have it.
     pub(crate) fn open(
         &mut self,
         s: &Selector,
         grid: &Grid,
-        (range, before, after): (i64, i64, i64),
-        func: &str,
+        (before, after): (i64, i64),
+        hints: Hints,
     ) -> Result<Source<'a>, EvalError> {
         let offset = self.offset(s.offset.as_ref())?;
         let (first, last) = self.look_times(offset, self.fixed_time(s.at), grid);
-        let start = first.saturating_sub(range).saturating_sub(before).saturating_add(1);
-        let hints = Hints { step: grid.step, range, func: func.to_owned(), ..Hints::default() };
+        let start = first.saturating_sub(hints.range).saturating_sub(before).saturating_add(1);
         let stream = self.stream(s, start, last.saturating_add(after), hints)?;
         Ok(Source::Store { stream, columns: SampleColumns::default() })
     }
@@ -366,15 +414,15 @@ fn with_edges(
     Ok(edges.map(|(t, v)| (t, Value::Float(v))).collect())
 }
 
+/// Fills an empty column with the newest sample at each step.
 fn newest(
     samples: &SampleColumns,
-    labels: Labels,
     grid: &Grid,
     lookback: i64,
     field: Field,
     look: impl Fn(usize) -> Timestamp,
-) -> Column {
-    let mut column = Column::empty(labels, false, grid.len);
+    column: &mut Column,
+) {
     let mut after = 0;
     for i in 0..grid.len {
         let at = look(i);
@@ -401,7 +449,6 @@ fn newest(
             Field::Start => column.values[i] = seconds(samples.starts.get(found).copied().unwrap_or(0)),
         }
     }
-    column
 }
 
 /// The value on the line between the samples before and after each step, or that of the one before alone.

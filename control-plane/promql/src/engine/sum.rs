@@ -12,15 +12,13 @@ impl Sum {
         Sum { sum: first, compensation: 0.0 }
     }
 
+    /// The error of the addition is Knuth's, which is Neumaier's to the bit, but asks not which is larger.
+    #[inline]
     pub(crate) fn add(&mut self, x: f64) {
         let t = self.sum + x;
-        if t.is_infinite() {
-            self.compensation = 0.0;
-        } else if self.sum.abs() >= x.abs() {
-            self.compensation += (self.sum - t) + x;
-        } else {
-            self.compensation += (x - t) + self.sum;
-        }
+        let added = t - self.sum;
+        let error = (self.sum - (t - added)) + (x - added);
+        self.compensation = if t.is_infinite() { 0.0 } else { self.compensation + error };
         self.sum = t;
     }
 

@@ -195,10 +195,26 @@ pub(crate) fn get_values(
     let mut state = State { m: first, e };
     debug_assert!(e != RAW);
     let mut slots = [Slot::Absent; BLOCK];
+    let mut numbers = [0i64; BLOCK];
     let mut left = count;
     while left > 0 {
         let n = left.min(BLOCK);
-        Packed::next(r, n)?.all(&mut slots[..n])?;
+        left -= n;
+        let block = Packed::next(r, n)?;
+        // The usual case: numbers only.
+        if block.numbers(&mut numbers[..n])? {
+            let by_level = kind & LEVEL != 0;
+            for number in &numbers[..n] {
+                if by_level {
+                    take(decimal::number(first.wrapping_add(*number), e));
+                } else {
+                    state.m = state.m.wrapping_add(*number);
+                    take(decimal::number(state.m, e));
+                }
+            }
+            continue;
+        }
+        block.all(&mut slots[..n])?;
         for slot in &slots[..n] {
             take(match slot {
                 Slot::Number(level) if kind & LEVEL != 0 => decimal::number(first.wrapping_add(*level), e),
@@ -206,7 +222,6 @@ pub(crate) fn get_values(
                 slot => state.apply(*slot),
             });
         }
-        left -= n;
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! Groups: series that are written together, one column each.
 
 use super::matrix::Matrix;
-use crate::row::{Rows, States, Written};
+use crate::row::{Rows, State, States, Written};
 use model::Timestamp;
 use std::sync::Arc;
 
@@ -85,6 +85,11 @@ impl Group {
     /// Whether these are exactly its columns, in their order.
     pub(super) fn is(&self, series: &[model::SeriesRef]) -> bool {
         series.len() == self.ids.len() && series.iter().zip(&self.ids).all(|(s, id)| s.0 == *id)
+    }
+
+    /// Where a column stands after the last row, unless that row was read back from the log.
+    pub(super) fn now(&self, column: u32) -> Option<State> {
+        if self.fresh { None } else { self.states.now(column as usize) }
     }
 
     /// Adds a row, which is later than all others; `window` is the length of a block.

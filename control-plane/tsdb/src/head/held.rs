@@ -5,6 +5,7 @@ use crate::{
     bytes::Malformed,
     chunk::{Chunk, OpenChunk, Samples},
     record::Full,
+    row::State,
 };
 use model::{Cancel, SampleColumns, SelectError, Timestamp, Value};
 use std::sync::Arc;
@@ -51,11 +52,20 @@ impl Own {
     }
 }
 
+/// A series' column of its group.
+#[derive(Debug, Clone)]
+pub(crate) struct InGroup {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) column: u32,
+    /// Where it stands after the last row, if that is known: then recent samples are read from behind.
+    pub(crate) now: Option<State>,
+}
+
 /// All that the head holds of a series.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Held {
     pub(crate) own: Option<Arc<Own>>,
-    pub(crate) group: Option<(Arc<Shared>, u32)>,
+    pub(crate) group: Option<InGroup>,
 }
 
 /// Collects samples that may come out of order.
@@ -126,12 +136,81 @@ impl<'a> Collector<'a> {
         Ok(())
     }
 
+    fn rows(&mut self, g: &InGroup) -> Result<(), Malformed> {
+        let (rows, column) = (&g.shared.rows, g.column as usize);
+        let Some((min, max)) = rows.range() else { return Ok(()) };
+        if min > self.end || max < self.start {
+            return Ok(());
+        }
+        if let Some(now) = g.now
+            && min < self.start
+            && self.into.starts.is_empty()
+        {
+            let before = self.into.times.len();
+            let (start, end) = (self.start, self.end);
+            let (times, values) = (&mut self.into.times, &mut self.into.values);
+            let whole = rows.column_back(column, now, |at, v| {
+                if at >= start && at <= end {
+                    times.push(at);
+                    values.push(v);
+                }
+                at > start
+            })?;
+            if whole {
+                times[before..].reverse();
+                values[before..].reverse();
+                let follows = before == 0 || times.get(before).is_none_or(|first| times[before - 1] < *first);
+                self.sorted &= follows;
+                return Ok(());
+            }
+            times.truncate(before);
+            values.truncate(before);
+        }
+        let end = self.end;
+        rows.column(column, |at, v| {
+            self.float(at, v);
+            at < end
+        })
+    }
+
+    /// Takes the newest sample of the range from a group's rows. `false` when they do not tell whether there is one.
+    fn newest_row(&mut self, g: &InGroup) -> Result<bool, Malformed> {
+        let (Some(now), rows) = (g.now, &g.shared.rows) else { return Ok(false) };
+        let mut found = None;
+        let (start, end) = (self.start, self.end);
+        let whole = rows.column_back(g.column as usize, now, |at, v| {
+            if at <= end && at >= start {
+                found = Some((at, v));
+            }
+            at > end
+        })?;
+        if let Some((at, v)) = found {
+            self.float(at, v);
+            return Ok(true);
+        }
+        if !whole {
+            self.rows(g)?;
+        }
+        Ok(!self.into.is_empty())
+    }
+
     fn matrix(&mut self, matrix: &Matrix, column: u32) -> Result<(), Malformed> {
         let (min, max) = matrix.range();
         if min > self.end || max < self.start {
             return Ok(());
         }
-        matrix.column(column as usize, |at, v| self.float(at, v))
+        if !self.into.starts.is_empty() {
+            return matrix.column(column as usize, |at, v| self.float(at, v));
+        }
+        let before = self.into.times.len();
+        let range = (self.start, self.end);
+        matrix.unpack(column as usize, range, &mut self.into.times, &mut self.into.values)?;
+        if let (Some(last), Some(first)) =
+            (before.checked_sub(1).map(|i| self.into.times[i]), self.into.times.get(before))
+        {
+            self.sorted &= last < *first;
+        }
+        Ok(())
     }
 
     /// Brings what was collected into order; of several samples of one time the first stays.
@@ -156,7 +235,7 @@ enum Piece<'a> {
     Matrix(&'a Matrix, u32),
     Chunk(&'a Chunk),
     Open(&'a OpenChunk),
-    Rows(&'a Shared, u32),
+    Rows(&'a InGroup),
     Late(&'a [Full]),
 }
 
@@ -166,7 +245,7 @@ impl Piece<'_> {
             Piece::Matrix(m, _) => m.range().0,
             Piece::Chunk(c) => c.min,
             Piece::Open(c) => c.min(),
-            Piece::Rows(s, _) => s.rows.range().map_or(Timestamp::MAX, |r| r.0),
+            Piece::Rows(g) => g.shared.rows.range().map_or(Timestamp::MAX, |r| r.0),
             Piece::Late(l) => l.first().map_or(Timestamp::MAX, |l| l.at),
         }
     }
@@ -176,7 +255,7 @@ impl Held {
     pub(crate) fn overlaps(&self, start: Timestamp, end: Timestamp) -> bool {
         let inside = |(min, max): (Timestamp, Timestamp)| min <= end && max >= start;
         self.own.as_ref().is_some_and(|o| o.ranges().any(inside))
-            || self.group.as_ref().is_some_and(|(g, _)| g.range().is_some_and(inside))
+            || self.group.as_ref().is_some_and(|g| g.shared.range().is_some_and(inside))
     }
 
     fn pieces(&self) -> Vec<Piece<'_>> {
@@ -189,9 +268,9 @@ impl Held {
                 out.push(Piece::Late(&own.late));
             }
         }
-        if let Some((g, c)) = &self.group {
-            out.extend(g.sealed.iter().map(|m| Piece::Matrix(m, *c)));
-            out.push(Piece::Rows(g, *c));
+        if let Some(g) = &self.group {
+            out.extend(g.shared.sealed.iter().map(|m| Piece::Matrix(m, g.column)));
+            out.push(Piece::Rows(g));
         }
         if self.own.is_some() {
             out.sort_by_key(Piece::min);
@@ -206,21 +285,31 @@ impl Held {
                 Piece::Matrix(m, c) => into.matrix(m, c)?,
                 Piece::Chunk(c) => into.chunk(c)?,
                 Piece::Open(c) => into.samples(c.samples())?,
-                Piece::Rows(s, c) => {
-                    if s.rows.range().is_some_and(|(min, max)| min <= into.end && max >= into.start) {
-                        let end = into.end;
-                        s.rows.column(c as usize, |at, v| {
-                            into.float(at, v);
-                            at < end
-                        })?;
-                    }
-                }
+                Piece::Rows(g) => into.rows(g)?,
                 Piece::Late(late) => {
                     for l in late {
                         into.any(l.at, l.start, l.value.clone());
                     }
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// Hands at least the newest sample of the collector's range to it, if there is one.
+    pub(crate) fn collect_newest(&self, into: &mut Collector<'_>) -> Result<(), Malformed> {
+        let Some(g) = self.group.as_ref().filter(|_| self.own.is_none()) else { return self.collect(into) };
+        if into.newest_row(g)? {
+            return Ok(());
+        }
+        if g.now.is_none() {
+            into.rows(g)?;
+        }
+        for matrix in g.shared.sealed.iter().rev() {
+            if !into.into.is_empty() {
+                break;
+            }
+            into.matrix(matrix, g.column)?;
         }
         Ok(())
     }

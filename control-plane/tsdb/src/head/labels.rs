@@ -103,7 +103,7 @@ impl LabelIndex {
         self.texts.retain(|t| Arc::strong_count(t) > 1);
     }
 
-    fn label(&self, pair: u32) -> Option<&Label> {
+    pub(super) fn label(&self, pair: u32) -> Option<&Label> {
         Some(&self.pairs.get(pair as usize)?.as_ref()?.label)
     }
 

@@ -73,6 +73,43 @@ impl Matrix {
         })
     }
 
+    /// Appends the samples of a column between two times; both belong to the range.
+    pub(crate) fn unpack(
+        &self,
+        column: usize,
+        (start, end): (Timestamp, Timestamp),
+        times: &mut Vec<Timestamp>,
+        values: &mut Vec<f64>,
+    ) -> Result<(), Malformed> {
+        let bytes = self.bytes(column);
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        let before = values.len();
+        let mut absent = false;
+        packed::get_values(&mut Reader::new(bytes, "matrix"), self.times.len(), |v| {
+            absent |= v.to_bits() == ABSENT.to_bits();
+            values.push(v);
+        })?;
+        let from = self.times.partition_point(|t| *t < start);
+        let to = self.times.partition_point(|t| *t <= end).max(from);
+        values.truncate(before + to);
+        values.drain(before..before + from);
+        times.extend_from_slice(&self.times[from..to]);
+        if absent {
+            let mut kept = before;
+            for i in before..values.len() {
+                if values[i].to_bits() != ABSENT.to_bits() {
+                    (times[kept], values[kept]) = (times[i], values[i]);
+                    kept += 1;
+                }
+            }
+            times.truncate(kept);
+            values.truncate(kept);
+        }
+        Ok(())
+    }
+
     /// Its bytes in a checkpoint.
     pub(crate) fn put(&self, out: &mut Vec<u8>) {
         put_uvarint(out, self.times.len() as u64);

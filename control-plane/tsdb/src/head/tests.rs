@@ -307,3 +307,86 @@ mod model_of_writers {
         }
     }
 }
+
+/// A head with some groups: 3 targets of 6 series, `rows` scrapes, with gaps, guests and a series that leaves.
+type Model = Vec<(Labels, Vec<(Timestamp, f64)>)>;
+
+fn grouped(rows: i64) -> (Head, Model) {
+    let mut head = Head::new(1_000_000);
+    let mut all = Model::new();
+    let mut ids = Vec::new();
+    for target in 0..3 {
+        for k in 0..6 {
+            let labels = Labels::from_pairs([
+                ("__name__", "m".to_owned()),
+                ("k", k.to_string()),
+                ("target", target.to_string()),
+            ]);
+            ids.push(model::SeriesRef(head.create(&labels)));
+            all.push((labels, Vec::new()));
+        }
+    }
+    for row in 0..rows {
+        for target in 0..3 {
+            let at = row * 10 + i64::from(target);
+            let mut batch = Batch::at(at);
+            for k in 0..6 {
+                let i = (target * 6 + k) as usize;
+                let value = match (k, row % 7) {
+                    (1, 3) => continue,
+                    (2, 5) => f64::INFINITY,
+                    (3, _) => f64::from(k) + 0.1 * row as f64,
+                    (4, 2) => 1e300,
+                    _ => (row * i64::from(k)) as f64,
+                };
+                batch.push(ids[i], value);
+                all[i].1.push((at, value));
+            }
+            head.append(&batch, &mut Taking::default());
+        }
+    }
+    (head, all)
+}
+
+#[test]
+fn a_select_gives_every_range_of_grouped_series_in_order_or_a_few_labels_of_each() {
+    let (head, mut all) = grouped(150);
+    all.sort_by(|a, b| a.0.cmp(&b.0));
+    let matchers = [Matcher::eq("__name__", "m")];
+    for (start, end) in
+        [(0, 2000), (900, 1200), (1400, 1500), (1495, 1600), (635, 645), (-5, 3), (1490, 1490)]
+    {
+        let request = model::SelectRequest::new(&matchers, start, end);
+        let within = |samples: &[(Timestamp, f64)]| -> Vec<(Timestamp, f64)> {
+            samples.iter().copied().filter(|(at, _)| *at >= start && *at <= end).collect()
+        };
+        let read = |t: &Taken, newest: bool| {
+            let mut columns = model::SampleColumns::default();
+            let mut collector = Collector::new(start, end, &mut columns);
+            if newest { t.held.collect_newest(&mut collector) } else { t.held.collect(&mut collector) }
+                .unwrap();
+            collector.finish();
+            columns.times.into_iter().zip(columns.values).collect::<Vec<_>>()
+        };
+        let want: Vec<_> =
+            all.iter().map(|(l, s)| (l.clone(), within(s))).filter(|(_, s)| !s.is_empty()).collect();
+        let taken = head.take_matching(&request, true).unwrap();
+        let got: Vec<_> =
+            taken.iter().map(|t| (t.labels.clone(), read(t, false))).filter(|(_, s)| !s.is_empty()).collect();
+        assert_eq!(got, want, "from {start} to {end}");
+        for (t, (labels, samples)) in taken.iter().filter(|t| !read(t, false).is_empty()).zip(&want) {
+            assert_eq!(read(t, true).last(), samples.last(), "the newest of {labels} from {start} to {end}");
+        }
+        let mut few = request.clone();
+        few.hints.labels = Some(vec!["k".to_owned()]);
+        let mut got: Vec<_> =
+            head.take_matching(&few, true).unwrap().iter().map(|t| (t.labels.clone(), t.id)).collect();
+        got.sort();
+        let mut want: Vec<_> = taken.iter().map(|t| (t.labels.keep(&["k"]), t.id)).collect();
+        want.sort();
+        assert_eq!(got, want);
+        // What is merged with blocks must come whole, and in order.
+        let whole = head.take_matching(&few, false).unwrap();
+        assert!(whole.iter().map(|t| &t.labels).eq(taken.iter().map(|t| &t.labels)));
+    }
+}

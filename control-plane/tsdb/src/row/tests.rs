@@ -50,6 +50,12 @@ proptest! {
             let mut got = Vec::new();
             rows.column(c, |at, v| { got.push((at, v.to_bits())); true }).expect("reads");
             prop_assert_eq!(&got, &want, "column {}", c);
+            let mut back = Vec::new();
+            let now = states.now(c).expect("a state for every column");
+            let whole = rows.column_back(c, now, |at, v| { back.push((at, v.to_bits())); true }).expect("reads");
+            back.reverse();
+            prop_assert_eq!(&back[..], &want[want.len() - back.len()..], "column {} from behind", c);
+            prop_assert!(back.len() == want.len() || !whole, "column {} ended early", c);
             rows.strip(c / BLOCK, &mut strip).expect("reads");
             let column = strip[c % BLOCK].iter().enumerate().map(|(at, v)| (at as i64, v.to_bits()));
             let got: Vec<_> = column.filter(|(_, bits)| *bits != ABSENT.to_bits()).collect();

@@ -4,7 +4,7 @@ use super::{Inner, Tsdb, lock};
 use crate::{
     block::{Block, BlockIndex},
     head::Head,
-    select::{Stream, labels_matching, take_matching},
+    select::{Stream, labels_matching},
 };
 use model::{Labels, Select, SelectError, SelectRequest, SeriesStream};
 use std::{collections::BTreeSet, sync::Arc};
@@ -12,12 +12,12 @@ use std::{collections::BTreeSet, sync::Arc};
 type Indexed = Vec<(Arc<Block>, Arc<BlockIndex>)>;
 
 impl Inner {
-    /// Calls `look` with the head, and returns what it gave with the blocks of the same moment that reach into
-    /// the range.
+    /// Calls `look` with the head and whether nothing but the head reaches into the range, and returns what it gave
+    /// with the blocks of the same moment that do.
     fn moment<T>(
         &self,
         request: &SelectRequest<'_>,
-        look: impl FnOnce(&Head) -> Result<T, SelectError>,
+        look: impl FnOnce(&Head, bool) -> Result<T, SelectError>,
     ) -> Result<(Indexed, T), SelectError> {
         let (taken, blocks) = {
             let head = self.head();
@@ -25,7 +25,7 @@ impl Inner {
             let within = blocks.iter().filter(|b| b.overlaps(request.start, request.end));
             let within: Vec<Arc<Block>> = within.cloned().collect();
             drop(blocks);
-            (look(&head)?, within)
+            (look(&head, within.is_empty())?, within)
         };
         let mut indexed = Vec::new();
         for block in blocks {
@@ -59,12 +59,12 @@ impl Inner {
 
 impl Select for Tsdb {
     fn select<'a>(&'a self, request: &SelectRequest<'_>) -> Result<Box<dyn SeriesStream + 'a>, SelectError> {
-        let (blocks, head) = self.0.moment(request, |head| take_matching(head, request))?;
+        let (blocks, head) = self.0.moment(request, |head, alone| head.take_matching(request, alone))?;
         Ok(Box::new(Stream::new(request, blocks, head)?))
     }
 
     fn series(&self, request: &SelectRequest<'_>) -> Result<Vec<Labels>, SelectError> {
-        let (blocks, mut found) = self.0.moment(request, |head| labels_matching(head, request))?;
+        let (blocks, mut found) = self.0.moment(request, |head, _| labels_matching(head, request))?;
         found.extend(Stream::new(request, blocks, Vec::new())?.all_labels()?);
         match request.limits.series {
             Some(limit) if found.len() > limit => Err(SelectError::Limit { what: "series", limit }),
@@ -87,7 +87,7 @@ impl Select for Tsdb {
     fn label_values(&self, name: &str, request: &SelectRequest<'_>) -> Result<Vec<String>, SelectError> {
         let mut values = BTreeSet::new();
         if request.matchers.is_empty() {
-            let (blocks, head) = self.0.moment(request, |head| {
+            let (blocks, head) = self.0.moment(request, |head, _| {
                 Ok(head.label_index().values(name).map(|(v, _)| v.to_string()).collect::<Vec<_>>())
             })?;
             values.extend(head);
