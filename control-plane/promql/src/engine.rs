@@ -20,6 +20,7 @@ mod labels;
 mod over_time;
 mod range;
 mod rate;
+mod repeats;
 mod select;
 mod slide;
 mod sum;
@@ -34,6 +35,7 @@ use column::{Column, Grid};
 use eval::{Evaluated, Evaluator};
 pub(crate) use histograms::is_reset;
 use model::{Cancel, CancelReason, Select, SelectError, Timestamp, Value};
+pub use repeats::{Repeats, Shared};
 
 /// What the engine may do, and how.
 #[derive(Debug, Clone)]
@@ -129,8 +131,22 @@ impl Engine {
         at: Timestamp,
         cancel: &Cancel,
     ) -> Result<QueryResult, EvalError> {
+        self.instant_beside(select, expr, at, cancel, None)
+    }
+
+    /// The same for one of several expressions that are evaluated at this time: which one it is, and what those
+    /// before it left.
+    pub fn instant_beside(
+        &self,
+        select: &dyn Select,
+        expr: &Expr,
+        at: Timestamp,
+        cancel: &Cancel,
+        beside: Option<(&mut Shared, usize)>,
+    ) -> Result<QueryResult, EvalError> {
         let grid = Grid { start: at, step: 0, len: 1 };
         let mut evaluator = Evaluator::new(&self.config, select, cancel, grid, 0)?;
+        evaluator.shared = beside;
         evaluator.admit(expr)?;
         let value = match &expr.unparen().kind {
             ExprKind::Selector(s) if s.range.is_some() => QueryValue::Matrix(evaluator.raw_matrix(s, &grid)?),

@@ -163,6 +163,15 @@ impl Annotations {
         }
     }
 
+    /// Adds those of a part of a query that began at `from`, for the same part where it begins at `to`.
+    pub(crate) fn extend_moved(&mut self, others: &Annotations, from: usize, to: usize) {
+        let moved = |at: usize| (at + to).saturating_sub(from);
+        for a in &others.0 {
+            let span = Span::new(moved(a.span.start), moved(a.span.end));
+            self.add(a.level, span, a.message.clone(), a.correction);
+        }
+    }
+
     pub fn iter(&self) -> std::slice::Iter<'_, Annotation> {
         self.0.iter()
     }

@@ -230,10 +230,13 @@ fn read_expr(r: &mut MapReader<'_>) -> Option<(String, Expr)> {
         r.problem(node, "`expr` must not be empty");
         return None;
     }
-    match promql::parse(text) {
+    // Positions in the expression are positions in what is kept as its text.
+    let query = text.trim();
+    let lead = text.len() - text.trim_start().len();
+    match promql::parse(query) {
         Ok(expr) => {
             if matches!(expr.value_type(), ValueType::Vector | ValueType::Scalar) {
-                return Some((text.trim().to_owned(), expr));
+                return Some((query.to_owned(), expr));
             }
             let kind = expr.value_type().as_str();
             r.problem(node, format!("a rule needs an instant vector or a scalar, this is a {kind}"));
@@ -241,7 +244,7 @@ fn read_expr(r: &mut MapReader<'_>) -> Option<(String, Expr)> {
         }
         Err(errors) => {
             for e in errors.iter() {
-                let offset = text.get(..e.span.start).map_or(0, |before| before.chars().count());
+                let offset = text.get(..lead + e.span.start).map_or(0, |before| before.chars().count());
                 let problem = r.doc.problem_within(node, offset, format!("`expr`: {}", e.message));
                 r.problems.push(problem);
             }

@@ -8,7 +8,7 @@ use model::{
     Append, AppendError, Batch, Cancel, Labels, Select, SeriesRef, Timestamp, Value, labels::METRIC_NAME,
     stale_nan,
 };
-use promql::{Engine, EvalError, QueryValue};
+use promql::{Engine, EvalError, QueryValue, Repeats, Shared};
 use state::alerts::AlertPhase;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -64,6 +64,7 @@ pub struct GroupState {
     pub config: Arc<GroupConfig>,
     pub rules: Vec<RuleState>,
     refs: BTreeMap<Labels, SeriesRef>,
+    repeats: Arc<Repeats>,
     /// Set while the disk has not taken a change: then everything is saved anew with the next one.
     pub unsaved: Option<Vec<(String, Labels)>>,
 }
@@ -98,7 +99,9 @@ impl GroupState {
                 }
             })
             .collect();
-        GroupState { config, rules, refs: BTreeMap::new(), unsaved: None }
+        let expressions: Vec<_> = config.rules.iter().map(|r| (&*r.query, &*r.expr)).collect();
+        let repeats = Arc::new(Repeats::of(&expressions));
+        GroupState { config, rules, refs: BTreeMap::new(), repeats, unsaved: None }
     }
 
     /// Evaluates every rule at `at`. What must be saved comes back; errors stay with their rules.
@@ -106,9 +109,15 @@ impl GroupState {
     pub fn evaluate(&mut self, at: Timestamp, world: World<'_>, elapsed: &dyn Fn() -> Duration) -> Changes {
         let mut changes = Changes::default();
         let offset = millis(self.config.query_offset);
+        let mut shared = self.repeats.begin();
         for i in 0..self.rules.len() {
             let begun = elapsed();
-            let outcome = self.evaluate_rule(i, at, at - offset, world);
+            let outcome = self.evaluate_rule(i, at, at - offset, world, &mut shared);
+            // Rules see what those before them wrote.
+            match self.rules[i].config.kind {
+                RuleKind::Record => shared.written(&self.rules[i].config.name),
+                RuleKind::Alert { .. } => ALERT_SERIES.iter().for_each(|name| shared.written(name)),
+            }
             let rule = &mut self.rules[i];
             rule.evaluation_time = elapsed().saturating_sub(begun);
             rule.last_evaluation = Some(at);
@@ -145,9 +154,10 @@ impl GroupState {
         at: Timestamp,
         query_at: Timestamp,
         world: World<'_>,
+        shared: &mut Shared,
     ) -> Result<Changes, RuleError> {
         let rule = &self.rules[i];
-        let results = query(world, &rule.config.expr, query_at)?;
+        let results = query(world, &rule.config.expr, query_at, Some((shared, i)))?;
         let limit = self.config.limit;
         if limit > 0 && results.len() > limit {
             return Err(RuleError::Limit { found: results.len(), limit });
@@ -241,8 +251,9 @@ fn query(
     world: World<'_>,
     expr: &promql::ast::Expr,
     at: Timestamp,
+    beside: Option<(&mut Shared, usize)>,
 ) -> Result<Vec<(Labels, Value)>, EvalError> {
-    let result = world.engine.instant(world.select, expr, at, world.cancel)?;
+    let result = world.engine.instant_beside(world.select, expr, at, world.cancel, beside)?;
     Ok(match result.value {
         QueryValue::Vector(samples) => samples.into_iter().map(|s| (s.labels, s.value)).collect(),
         QueryValue::Scalar { value, .. } => vec![(Labels::default(), Value::Float(value))],
@@ -317,15 +328,19 @@ fn expand(
     Ok(found)
 }
 
-/// `ALERTS` and `ALERTS_FOR_STATE`, as Prometheus writes them.
+/// What alerting rules write.
+const ALERT_SERIES: [&str; 2] = ["ALERTS", "ALERTS_FOR_STATE"];
+
+/// [`ALERT_SERIES`], as Prometheus writes them.
 fn alert_series(rule: &RuleState) -> Vec<(Labels, Value)> {
     let mut samples = Vec::new();
     for alert in rule.alerts.all.values().filter(|a| a.phase != AlertPhase::Resolved) {
-        let named = alert.labels.with(METRIC_NAME, "ALERTS").with("alertstate", alert.phase.as_str());
+        let [alerts, since_when] = ALERT_SERIES;
+        let named = alert.labels.with(METRIC_NAME, alerts).with("alertstate", alert.phase.as_str());
         samples.push((named, Value::Float(1.0)));
         #[expect(clippy::cast_precision_loss, reason = "seconds since 1970 are far below 2^53")]
         let since = (alert.active_at / 1000) as f64;
-        samples.push((alert.labels.with(METRIC_NAME, "ALERTS_FOR_STATE"), Value::Float(since)));
+        samples.push((alert.labels.with(METRIC_NAME, since_when), Value::Float(since)));
     }
     samples
 }
@@ -344,7 +359,7 @@ impl Host for QueryHost<'_> {
 
     fn query(&self, text: &str) -> Result<Vec<template::Sample>, CallError> {
         let expr = promql::parse(text).map_err(|e| CallError::new(e.to_string()))?;
-        let results = query(self.world, &expr, self.at).map_err(|e| CallError::new(e.to_string()))?;
+        let results = query(self.world, &expr, self.at, None).map_err(|e| CallError::new(e.to_string()))?;
         Ok(results
             .into_iter()
             .map(|(labels, value)| template::Sample {

@@ -3,6 +3,7 @@
 use super::{
     EngineConfig, EvalError,
     column::{Column, Grid, is_absent},
+    repeats::Shared,
 };
 use crate::{
     ast::{At, Expr, ExprKind, Matching},
@@ -15,7 +16,7 @@ use std::collections::HashMap;
 pub(crate) const IDENTITY: [&str; 3] = [METRIC_NAME, "__type__", "__unit__"];
 
 /// The value of a node over all steps.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) enum Evaluated {
     /// One number per step.
     Scalar(Vec<f64>),
@@ -56,6 +57,8 @@ pub(crate) struct Evaluator<'a> {
     pub(crate) counts_only: bool,
     /// What the aggregation right around the next selector does, for the store to know.
     pub(crate) around: Option<Hints>,
+    /// What is evaluated together with others at the same time, and which one this is.
+    pub(crate) shared: Option<(&'a mut Shared, usize)>,
 }
 
 impl<'a> Evaluator<'a> {
@@ -78,6 +81,7 @@ impl<'a> Evaluator<'a> {
             held: 0,
             counts_only: false,
             around: None,
+            shared: None,
         })
     }
 
@@ -126,17 +130,42 @@ impl<'a> Evaluator<'a> {
     pub(crate) fn eval(&mut self, expr: &Expr, grid: &Grid) -> Result<Evaluated, EvalError> {
         self.cancel.check()?;
         let before = self.held;
-        let value = if grid.len > 1
-            && !matches!(expr.kind, ExprKind::Number(_) | ExprKind::String(_))
-            && is_invariant(expr)
-        {
-            self.once(expr, grid)?
-        } else {
-            self.node(expr, grid)?
+        let number = match &self.shared {
+            // What only serves counts is not the same for what serves all.
+            Some((shared, expression)) if *grid == self.query && !self.counts_only => {
+                shared.number(*expression, expr)
+            }
+            _ => None,
         };
+        if let (Some(number), Some((shared, _))) = (number, &self.shared)
+            && let Some(value) = shared.get(number, expr, &mut self.annotations)
+        {
+            self.hold(value.weight())?;
+            return Ok(value);
+        }
+        let outer = number.map(|_| std::mem::take(&mut self.annotations));
+        let value = self.eval_anew(expr, grid)?;
+        if let (Some(number), Some(outer)) = (number, outer) {
+            let own = std::mem::replace(&mut self.annotations, outer);
+            self.annotations.extend_moved(&own, 0, 0);
+            if let Some((shared, _)) = &mut self.shared {
+                shared.keep(number, expr, &value, &own);
+            }
+        }
         self.held = before;
         self.hold(value.weight())?;
         Ok(value)
+    }
+
+    fn eval_anew(&mut self, expr: &Expr, grid: &Grid) -> Result<Evaluated, EvalError> {
+        if grid.len > 1
+            && !matches!(expr.kind, ExprKind::Number(_) | ExprKind::String(_))
+            && is_invariant(expr)
+        {
+            self.once(expr, grid)
+        } else {
+            self.node(expr, grid)
+        }
     }
 
     /// Evaluates what is the same at every step at the first one only.

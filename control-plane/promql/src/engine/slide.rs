@@ -111,12 +111,12 @@ impl Line {
 }
 
 /// Welford's method, as `stdvar_over_time` has it.
+#[expect(clippy::needless_range_loop, reason = "lanes go side by side")]
 fn variances<const N: usize>(values: &[f64], from: [usize; N], samples: usize) -> [f64; N] {
     let (mut mean, mut squares) = ([Sum::default(); N], [Sum::default(); N]);
     let windows = from.map(|f| &values[f..f + samples]);
     let mut count = 0.0;
-    let first = windows.first().copied().unwrap_or_default();
-    for k in 0..first.len() {
+    for k in 0..samples {
         count += 1.0;
         for lane in 0..N {
             let x = windows[lane][k];

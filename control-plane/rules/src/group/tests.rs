@@ -140,3 +140,67 @@ fn after_a_start_an_alert_ends_only_when_its_whole_range_has_been_seen() {
     after_start(&mut group, 1_010_000);
     assert_eq!(phases(&group), ["resolved", "resolved"]);
 }
+
+/// Counts what is read of a store.
+#[derive(Debug)]
+struct Counting<'a>(&'a MemoryStore, std::sync::atomic::AtomicUsize);
+
+impl Select for Counting<'_> {
+    fn select<'a>(
+        &'a self,
+        request: &SelectRequest<'_>,
+    ) -> Result<Box<dyn model::SeriesStream + 'a>, model::SelectError> {
+        self.1.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        self.0.select(request)
+    }
+    fn series(&self, request: &SelectRequest<'_>) -> Result<Vec<Labels>, model::SelectError> {
+        self.0.series(request)
+    }
+    fn label_names(&self, request: &SelectRequest<'_>) -> Result<Vec<String>, model::SelectError> {
+        self.0.label_names(request)
+    }
+    fn label_values(
+        &self,
+        name: &str,
+        request: &SelectRequest<'_>,
+    ) -> Result<Vec<String>, model::SelectError> {
+        self.0.label_values(name, request)
+    }
+}
+
+#[test]
+fn what_rules_have_in_common_is_evaluated_once_unless_a_rule_wrote_it() {
+    let store = MemoryStore::new();
+    for i in 0..3 {
+        put(&store, &[("__name__", "x"), ("i", &i.to_string())], 1000, f64::from(i));
+    }
+    let mut group = group(
+        "groups: [{name: g, rules: [
+            {record: a, expr: '  sum(x) + count(x)'},
+            {record: b, expr: 'sum(x) * 2'},
+            {record: c, expr: 'sum(a) + sum(x)'},
+            {record: a, expr: 'b', labels: {second: 'yes'}},
+            {record: d, expr: 'sum(a) + sum(x)'},
+            {record: e, expr: 'max_over_time(sum(x)[1m:1s])'}]}]",
+    );
+    let counting = Counting(&store, std::sync::atomic::AtomicUsize::new(0));
+    let (engine, cancel) = (Engine::default(), Cancel::default());
+    let world = World {
+        engine: &engine,
+        select: &counting,
+        append: &store,
+        cancel: &cancel,
+        external_url: "",
+        external_labels: &[],
+        settled_at: i64::MIN,
+    };
+    group.evaluate(1000, world, &|| Duration::ZERO);
+    let one = |name: &str| values(&store, name).into_iter().map(|(l, v)| (l, v[0])).collect::<Vec<_>>();
+    assert_eq!(one("b"), [("{}".to_owned(), 6.0)]);
+    assert_eq!(one("c"), [("{}".to_owned(), 6.0 + 3.0)]);
+    // The second `a` counts for what follows it.
+    assert_eq!(one("d"), [("{}".to_owned(), 6.0 + 6.0 + 3.0)]);
+    assert_eq!(one("e"), [("{}".to_owned(), 3.0)]);
+    // sum(x) once, count(x), a twice, b, and x of the subquery, whose times are others.
+    assert_eq!(counting.1.load(std::sync::atomic::Ordering::Relaxed), 6);
+}
