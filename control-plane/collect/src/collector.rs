@@ -137,7 +137,7 @@ impl Collector {
             config.probes,
             |old, new| old == new,
             |old, new| old.labels() == new.labels(),
-            |probe| probing::start(&self.tasks, &self.shared, probe),
+            |probe, crowd| probing::start(&self.tasks, &self.shared, probe, crowd),
         );
         if host.as_ref().map(|(interval, _)| *interval) != config.host_interval {
             if let Some((_, group)) = host.take() {

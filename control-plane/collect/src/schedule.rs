@@ -1,7 +1,8 @@
 //! When scrapes and probes run: the n-th run at `start + n * interval`, however long the runs take.
 //!
 //! Each target starts at its own place in the interval, told by a stable hash: so the load is spread, and a
-//! restart goes on at the same beat. Whoever starts it should not wait a whole interval to see something, so a
+//! restart goes on at the same beat. Where there are many, some share a place: a wake-up with cold caches costs
+//! more than the work itself, so it should serve several. Whoever starts it should not wait a whole interval to see something, so a
 //! target whose place is far off has one look ahead of its beats. A target waits for nobody but itself; a run
 //! that overlaps the next beat makes that one be left out and counted.
 
@@ -22,10 +23,19 @@ pub(crate) struct Tick {
 /// How late a run may be and still be stamped with the time it was due: equal distances compress to nothing.
 const TOLERANCE: Duration = Duration::from_millis(3);
 
-/// How long from `now_ms` (wall time) to the first beat of the target that `seed` stands for.
-pub(crate) fn first_delay(now_ms: i64, interval: Duration, seed: u64) -> Duration {
+/// Targets that share a place in the interval, about.
+const COMPANY: usize = 8;
+/// Places in the interval, at least.
+const PLACES: usize = 8;
+
+/// How long from `now_ms` (wall time) to the first beat of the target that `seed` stands for, one of `crowd`.
+pub(crate) fn first_delay(now_ms: i64, interval: Duration, seed: u64, crowd: usize) -> Duration {
     let interval = u64::try_from(interval.as_millis()).unwrap_or(u64::MAX).max(1);
-    let offset = seed % interval;
+    // A power of two: where the crowd doubles, half of it keeps its places.
+    let places = (crowd / COMPANY).next_power_of_two().max(PLACES);
+    let places = u64::try_from(places).unwrap_or(u64::MAX).min(interval);
+    let offset = u128::from(seed % interval) * u128::from(places) / u128::from(interval);
+    let offset = u64::try_from(offset * u128::from(interval) / u128::from(places)).unwrap_or(0);
     let phase = u64::try_from(now_ms.max(0)).unwrap_or(0) % interval;
     Duration::from_millis((offset + interval - phase) % interval)
 }
@@ -47,8 +57,13 @@ pub(crate) struct Beats {
 }
 
 impl Beats {
-    pub(crate) fn new(clock: &Clock, interval: Duration, seed: u64, stop: CancellationToken) -> Beats {
-        let (now, delay) = (clock.elapsed(), first_delay(clock.now_ms(), interval, seed));
+    pub(crate) fn new(
+        clock: &Clock,
+        interval: Duration,
+        (seed, crowd): (u64, usize),
+        stop: CancellationToken,
+    ) -> Beats {
+        let (now, delay) = (clock.elapsed(), first_delay(clock.now_ms(), interval, seed, crowd));
         let spread = FIRST_LOOKS.min(interval / 10);
         let look = (delay > spread).then(|| {
             now + Duration::from_millis(seed % u64::try_from(spread.as_millis()).unwrap_or(1).max(1))

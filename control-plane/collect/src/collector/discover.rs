@@ -85,7 +85,7 @@ impl Collector {
             wanted,
             Target::is_same,
             |old, new| old.labels == new.labels,
-            |target| loops::start_target(&self.tasks, &self.shared, target),
+            |target, crowd| loops::start_target(&self.tasks, &self.shared, target, crowd),
         );
     }
 

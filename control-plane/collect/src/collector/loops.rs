@@ -40,13 +40,13 @@ impl<T, S: Clone> Running<T, S> {
 }
 
 /// Starts what is new, ends what is not wanted any more, keeps what is the same. What is replaced by something
-/// that `takes_over` its series does not end them.
+/// that `takes_over` its series does not end them. `start` is told of how many it is one.
 pub(super) fn replace<T, S>(
     running: &mut Vec<Running<T, S>>,
     wanted: Vec<Arc<T>>,
     is_same: impl Fn(&T, &T) -> bool,
     takes_over: impl Fn(&T, &T) -> bool,
-    start: impl Fn(Arc<T>) -> Running<T, S>,
+    start: impl Fn(Arc<T>, usize) -> Running<T, S>,
 ) {
     let mut old: Vec<Option<Running<T, S>>> = running.drain(..).map(Some).collect();
     let mut kept: Vec<Option<Running<T, S>>> = Vec::new();
@@ -59,7 +59,9 @@ pub(super) fn replace<T, S>(
         gone.gone.store(!taken_over, Ordering::Relaxed);
         gone.stop.cancel();
     }
-    *running = kept.into_iter().zip(wanted).map(|(kept, new)| kept.unwrap_or_else(|| start(new))).collect();
+    let crowd = wanted.len();
+    *running =
+        kept.into_iter().zip(wanted).map(|(kept, new)| kept.unwrap_or_else(|| start(new, crowd))).collect();
 }
 
 pub(super) fn running<T, S>(tasks: &Tasks, what: Arc<T>, status: S) -> Running<T, S> {
@@ -87,13 +89,14 @@ pub(super) fn start_target(
     tasks: &Tasks,
     shared: &Arc<Shared>,
     target: Arc<Target>,
+    crowd: usize,
 ) -> Running<Target, TargetStatus> {
     let running = running(tasks, Arc::clone(&target), TargetStatus::new(&target));
     let (status, stop, gone) = (Arc::clone(&running.status), running.stop.clone(), Arc::clone(&running.gone));
     let shared = Arc::clone(shared);
     let name = format!("scrape {}", target.url);
     tasks.spawn(name, async move {
-        let mut beats = Beats::new(&shared.clock, target.interval, target.seed(), stop.clone());
+        let mut beats = Beats::new(&shared.clock, target.interval, (target.seed(), crowd), stop.clone());
         let mut ingest = Ingest::new(Arc::clone(&shared.append), Arc::clone(&shared.exemplars));
         let mut connection = Connection::default();
         while let Some(tick) = beats.next().await {

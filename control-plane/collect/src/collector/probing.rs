@@ -36,13 +36,18 @@ pub(super) fn places() -> usize {
     (files / 2).clamp(64, Semaphore::MAX_PERMITS)
 }
 
-pub(super) fn start(tasks: &Tasks, shared: &Arc<Shared>, probe: Arc<Probe>) -> Running<Probe, ProbeStatus> {
+pub(super) fn start(
+    tasks: &Tasks,
+    shared: &Arc<Shared>,
+    probe: Arc<Probe>,
+    crowd: usize,
+) -> Running<Probe, ProbeStatus> {
     let running = running(tasks, Arc::clone(&probe), ProbeStatus::new(&probe));
     let (status, stop, gone) = (Arc::clone(&running.status), running.stop.clone(), Arc::clone(&running.gone));
     let shared = Arc::clone(shared);
     tasks.spawn(format!("probe {}", probe.name), async move {
         let labels = probe.labels();
-        let mut beats = Beats::new(&shared.clock, probe.every, labels.stable_hash(), stop.clone());
+        let mut beats = Beats::new(&shared.clock, probe.every, (labels.stable_hash(), crowd), stop.clone());
         let mut recorder = FigureRecorder::new(Arc::clone(&shared.append), labels.clone());
         while let Some(tick) = beats.next().await {
             note_missed(&shared.counters.probes_dropped, tick);
