@@ -76,7 +76,7 @@ class Run:
     def w2(self):
         t0 = (int(time.time()) // HOUR - 2) * HOUR
         answers = os.path.join(self.work, "w2-answers")
-        passes = ["--runs", 0, "--ticks", 120] if self.quick else ["--runs", 1, "--reps", 5, "--budget", 4]
+        passes = ["--runs", 0, "--ticks", 120] if self.quick else ["--runs", 1, "--reps", 5, "--budget", 4, "--min-cpu", 1.05]
         self.pair("w2_query.py", ["vigie", "prometheus", "victoriametrics"], "--t0", t0, "--out", answers, *passes)
         files = [os.path.join(answers, f"{name}.json.gz") for name in ("prometheus", "vigie")]
         if all(map(os.path.exists, files)):
@@ -84,12 +84,14 @@ class Run:
             print(diff.stdout + diff.stderr, flush=True)
             found = self.results()
             found["W2-diff"] = {"vigie": [json.loads(diff.stdout.strip().splitlines()[-1])]}
+            found["W2-ratios"] = {"vigie": [table.query_ratios(found)]}
+            print(json.dumps(found["W2-ratios"], indent=1), flush=True)
             with open(self.results_path, "w", encoding="utf-8") as f:
                 json.dump(found, f, indent=1)
 
     def w3(self):
         for rules in ["1000"] if self.quick else ["1000", "5000"]:
-            self.pair("w3_rules.py", ["vigie", "prometheus"], "--counts", rules, "--workload", f"W3-{rules}")
+            self.pair("w3_rules.py", ["vigie", "prometheus"], "--counts", rules, "--workload", f"W3-{rules}", "--window", 60 if self.quick else 120, together=True)
 
     def w4(self):
         self.pair("w4_restart.py", ["vigie", "prometheus"], *(["--load", 30, "--acked", 4_000_000] if self.quick else []))

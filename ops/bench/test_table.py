@@ -25,6 +25,14 @@ class Table(unittest.TestCase):
         for lost, met in [(0, "goal"), (1, "MISSED")]:
             self.assertEqual(self.row({"W4b": {"vigie": [{"acked_lost": lost}]}}, title)[6], met)
 
+    def test_queries_are_compared_by_the_mean_of_their_ratios_and_the_slowest(self):
+        queries = lambda **ms: [{"queries": {q: {"cpu_ms_per_query": v} for q, v in ms.items()}}]
+        found = table.query_ratios({"W2": {"vigie": queries(a=1, b=8), "prometheus": queries(a=8, b=16)}})
+        self.assertAlmostEqual(found["geometric_mean"], 0.25)
+        self.assertEqual((found["slowest"], found["slowest_query"]), (0.5, "b"))
+        # A query that costs nothing measurable has no ratio, and so the whole has no figure.
+        self.assertEqual(table.query_ratios({"W2": {"vigie": queries(a=0), "prometheus": queries(a=8)}}), {"left_out": ["a"]})
+
     def test_growth_compares_vigie_with_itself(self):
         res = {"W1-100k": {"vigie": [{"cpu_s_per_Msample_steady": 0.2, "cpu_s_steady": 2}]},
                "W1-1M": {"vigie": [{"cpu_s_per_Msample_steady": 0.25, "cpu_s_steady": 9}]}}
