@@ -55,6 +55,9 @@ impl Cancel {
 pub struct Limits {
     pub series: Option<usize>,
     pub samples: Option<usize>,
+    /// Whether the caller must not wait: only memory may be looked at, and what would wait for a disk or a network
+    /// is refused.
+    pub memory_only: bool,
 }
 
 /// What the evaluator is going to do with the samples. A store may use it to read less, and may ignore it.

@@ -34,7 +34,7 @@ use crate::{
 use column::{Column, Grid};
 use eval::{Evaluated, Evaluator};
 pub(crate) use histograms::is_reset;
-use model::{Cancel, CancelReason, Select, SelectError, Timestamp, Value};
+use model::{Cancel, CancelReason, MatchOp, Select, SelectError, Timestamp, Value};
 pub use repeats::{Repeats, Shared};
 
 /// What the engine may do, and how.
@@ -56,6 +56,8 @@ pub struct EngineConfig {
     pub type_labels: bool,
     /// The step of subqueries that name none, in milliseconds.
     pub subquery_step: i64,
+    /// Whether to give up rather than read from disk, or more than `max_samples` in all: see [`Engine::light`].
+    pub light: bool,
 }
 
 impl Default for EngineConfig {
@@ -69,9 +71,15 @@ impl Default for EngineConfig {
             start_times: false,
             type_labels: false,
             subquery_step: 60_000,
+            light: false,
         }
     }
 }
+
+/// What a light query may have, read or hold at most.
+const LIGHT_STEPS: usize = 512;
+const LIGHT_SAMPLES: usize = 4096;
+const LIGHT_NODES: usize = 64;
 
 /// Why a query has no result. The variants are what Prometheus's HTTP API tells apart.
 #[derive(Debug, thiserror::Error)]
@@ -121,6 +129,24 @@ impl Engine {
 
     pub fn config(&self) -> &EngineConfig {
         &self.config
+    }
+
+    /// This engine for an expression that looks as if it took microseconds; `None` for others. It gives up, with
+    /// whatever error, where that turns out to be wrong: then this engine itself must be asked, elsewhere.
+    pub fn light(&self, expr: &Expr, steps: usize) -> Option<Engine> {
+        let (mut nodes, mut cheap) = (0, steps <= LIGHT_STEPS);
+        expr.walk(&mut |e| {
+            nodes += 1;
+            cheap &= match &e.kind {
+                ExprKind::Subquery(_) => false,
+                ExprKind::Selector(s) => s.matchers.iter().all(|m| matches!(m.op, MatchOp::Eq | MatchOp::Ne)),
+                // They may compile an expression of any size.
+                ExprKind::Call(c) => !matches!(c.function.name, "label_replace" | "info"),
+                _ => true,
+            };
+        });
+        let config = EngineConfig { max_samples: LIGHT_SAMPLES, light: true, ..self.config.clone() };
+        (cheap && nodes <= LIGHT_NODES).then(|| Engine::new(config))
     }
 
     /// The value of `expr` at one time. Blocking, and stops when `cancel` says so.

@@ -223,8 +223,12 @@ impl SeriesStream for Stream {
 
 impl Select for MemoryStore {
     fn select<'a>(&'a self, request: &SelectRequest<'_>) -> Result<Box<dyn SeriesStream + 'a>, SelectError> {
+        let found = self.matching(request);
+        if let Some(limit) = request.limits.series.filter(|most| found.len() > *most) {
+            return Err(SelectError::Limit { what: "series", limit });
+        }
         Ok(Box::new(Stream {
-            series: self.matching(request).into_iter(),
+            series: found.into_iter(),
             start: request.start,
             end: request.end,
             cancel: request.cancel.clone(),

@@ -186,5 +186,14 @@ pub(crate) fn labels_matching(
     request: &SelectRequest<'_>,
 ) -> Result<BTreeSet<Labels>, SelectError> {
     let ids = find(head, request.matchers)?;
-    Ok(ids.into_iter().filter_map(|id| head.labels_within(id, request.start, request.end)).collect())
+    let mut found = BTreeSet::new();
+    for id in ids {
+        found.extend(head.labels_within(id, request.start, request.end));
+        if let Some(limit) = request.limits.series
+            && found.len() > limit
+        {
+            return Err(SelectError::Limit { what: "series", limit });
+        }
+    }
+    Ok(found)
 }

@@ -148,6 +148,15 @@ impl<'a> Evaluator<'a> {
         offset.map_or(Ok(0), |d| self.millis(d, false))
     }
 
+    fn limits(&self) -> Limits {
+        let most = self.config.max_samples;
+        if self.config.light {
+            Limits { series: Some(most / self.query.len.max(8)), samples: Some(most), memory_only: true }
+        } else {
+            Limits::default()
+        }
+    }
+
     fn stream(
         &mut self,
         s: &Selector,
@@ -160,7 +169,7 @@ impl<'a> Evaluator<'a> {
             start,
             end,
             hints,
-            limits: Limits { series: None, samples: None },
+            limits: self.limits(),
             cancel: self.cancel.clone(),
         };
         Ok(self.select.select(&request)?)

@@ -227,3 +227,32 @@ fn an_annotation_of_uneven_buckets_sums_them_up() {
         ]
     );
 }
+
+#[test]
+fn a_light_engine_answers_what_is_small_and_gives_up_on_the_rest() {
+    let many: Vec<String> = (0..1000).map(|i| format!("m{{i=\"{i}\"}} 1x9")).collect();
+    let store = store(&many.iter().map(String::as_str).chain(["one 5+1x9"]).collect::<Vec<_>>());
+    let engine = Engine::new(experimental());
+    for (query, light, answered) in [
+        ("one", true, true),
+        ("rate(one[1m]) > 0 or absent(nothing)", true, true),
+        ("m", true, false),
+        ("sum(m) + count(m)", true, false),
+        ("one{i=~'.*'}", false, false),
+        ("max_over_time(one[1h:1s])", false, false),
+        ("label_replace(one, 'a', 'b', 'c', 'd')", false, false),
+    ] {
+        let expr = parse(query).expect("parses");
+        let Some(small) = engine.light(&expr, 1) else {
+            assert!(!light, "{query}");
+            continue;
+        };
+        assert!(light, "{query}");
+        let full = engine.instant(&store, &expr, 60_000, &Cancel::default()).expect("an answer");
+        match small.instant(&store, &expr, 60_000, &Cancel::default()) {
+            Ok(result) => assert!(answered && result.value == full.value, "{query}"),
+            Err(_) => assert!(!answered, "{query}"),
+        }
+    }
+    assert!(engine.light(&parse("one").expect("parses"), 10_000).is_none());
+}

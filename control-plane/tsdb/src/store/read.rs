@@ -25,6 +25,9 @@ impl Inner {
             let within = blocks.iter().filter(|b| b.overlaps(request.start, request.end));
             let within: Vec<Arc<Block>> = within.cloned().collect();
             drop(blocks);
+            if request.limits.memory_only && !within.is_empty() {
+                return Err(SelectError::Limit { what: "blocks", limit: 0 });
+            }
             (look(&head, within.is_empty())?, within)
         };
         let mut indexed = Vec::new();
@@ -88,7 +91,13 @@ impl Select for Tsdb {
         let mut values = BTreeSet::new();
         if request.matchers.is_empty() {
             let (blocks, head) = self.0.moment(request, |head, _| {
-                Ok(head.label_index().values(name).map(|(v, _)| v.to_string()).collect::<Vec<_>>())
+                let most = request.limits.series.unwrap_or(usize::MAX);
+                let found = head.label_index().values(name).map(|(v, _)| v.to_string());
+                let found: Vec<String> = found.take(most.saturating_add(1)).collect();
+                if found.len() > most {
+                    return Err(SelectError::Limit { what: "label values", limit: most });
+                }
+                Ok(found)
             })?;
             values.extend(head);
             for (_, index) in blocks {

@@ -44,6 +44,9 @@ impl Held {
     }
 
     fn hold(&self, request: &SelectRequest<'_>) -> Result<(), SelectError> {
+        if request.limits.memory_only {
+            return Err(SelectError::Limit { what: "reads that wait", limit: 0 });
+        }
         let now = self.now.fetch_add(1, Ordering::SeqCst) + 1;
         self.most.fetch_max(now, Ordering::SeqCst);
         self.entered.add_permits(1);
