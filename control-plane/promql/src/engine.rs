@@ -76,10 +76,11 @@ impl Default for EngineConfig {
     }
 }
 
-/// What a light query may have, read or hold at most.
-const LIGHT_STEPS: usize = 512;
-const LIGHT_SAMPLES: usize = 4096;
+/// What a light query may have at most.
 const LIGHT_NODES: usize = 64;
+/// What it may read or hold: samples are looked at once, or by many windows.
+const LIGHT_SAMPLES: usize = 32_768;
+const LIGHT_SAMPLES_OF_RANGE: usize = 4096;
 
 /// Why a query has no result. The variants are what Prometheus's HTTP API tells apart.
 #[derive(Debug, thiserror::Error)]
@@ -134,7 +135,8 @@ impl Engine {
     /// This engine for an expression that looks as if it took microseconds; `None` for others. It gives up, with
     /// whatever error, where that turns out to be wrong: then this engine itself must be asked, elsewhere.
     pub fn light(&self, expr: &Expr, steps: usize) -> Option<Engine> {
-        let (mut nodes, mut cheap) = (0, steps <= LIGHT_STEPS);
+        let max_samples = if steps == 1 { LIGHT_SAMPLES } else { LIGHT_SAMPLES_OF_RANGE };
+        let (mut nodes, mut cheap) = (0, steps <= max_samples);
         expr.walk(&mut |e| {
             nodes += 1;
             cheap &= match &e.kind {
@@ -145,7 +147,7 @@ impl Engine {
                 _ => true,
             };
         });
-        let config = EngineConfig { max_samples: LIGHT_SAMPLES, light: true, ..self.config.clone() };
+        let config = EngineConfig { max_samples, light: true, ..self.config.clone() };
         (cheap && nodes <= LIGHT_NODES).then(|| Engine::new(config))
     }
 

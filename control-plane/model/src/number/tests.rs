@@ -1,6 +1,7 @@
 //! Numbers print as Go prints them.
 
 use super::*;
+use proptest::prelude::*;
 
 #[test]
 #[expect(clippy::approx_constant, reason = "the digits are the point")]
@@ -31,4 +32,15 @@ fn numbers_read() {
     assert_eq!(parse(""), None);
     assert_eq!(parse("x"), None);
     assert_eq!(parse("0x10"), None);
+}
+
+proptest! {
+    #[test]
+    fn the_shortest_digits_are_those_of_the_standard_library(v in prop_oneof![any::<f64>(), -1e6..1e6f64, (-1_000_000_000i64..1_000_000_000).prop_map(|n| n as f64 / 1000.0)]) {
+        let plain = v == 0.0 || (1e-6..1e21).contains(&v.abs());
+        if plain {
+            prop_assert_eq!(format(v), v.to_string());
+        }
+        prop_assert!(v.is_nan() || parse(&format(v)) == Some(v));
+    }
 }

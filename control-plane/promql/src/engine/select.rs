@@ -18,6 +18,9 @@ use model::{
 };
 use std::sync::Arc;
 
+/// Series that one selector of a light query may find, at most.
+const LIGHT_SERIES: usize = 512;
+
 /// Samples of one kind, in columns.
 #[derive(Debug)]
 pub(crate) struct Points<T> {
@@ -151,7 +154,11 @@ impl<'a> Evaluator<'a> {
     fn limits(&self) -> Limits {
         let most = self.config.max_samples;
         if self.config.light {
-            Limits { series: Some(most / self.query.len.max(8)), samples: Some(most), memory_only: true }
+            Limits {
+                series: Some((most / self.query.len).min(LIGHT_SERIES)),
+                samples: Some(most),
+                memory_only: true,
+            }
         } else {
             Limits::default()
         }

@@ -109,16 +109,22 @@ fn text(out: &mut String, text: &str) {
 
 /// Seconds with up to three decimals, as Prometheus prints times.
 fn time(out: &mut String, at: Timestamp) {
-    let (sign, magnitude) = if at < 0 { ("-", at.unsigned_abs()) } else { ("", at.unsigned_abs()) };
-    let (seconds, ms) = (magnitude / 1000, magnitude % 1000);
-    let _infallible =
-        if ms == 0 { write!(out, "{sign}{seconds}") } else { write!(out, "{sign}{seconds}.{ms:03}") };
+    let (seconds, ms) = (at.unsigned_abs() / 1000, at.unsigned_abs() % 1000);
+    if at < 0 {
+        out.push('-');
+    }
+    out.push_str(itoa::Buffer::new().format(seconds));
+    if ms != 0 {
+        let _infallible = write!(out, ".{ms:03}");
+    }
 }
 
 fn point(out: &mut String, at: Timestamp, v: f64) {
     out.push('[');
     time(out, at);
-    let _infallible = write!(out, ",\"{}\"]", number::format(v));
+    out.push_str(",\"");
+    number::format_into(out, v);
+    out.push_str("\"]");
 }
 
 fn histogram_point(out: &mut String, at: Timestamp, h: &Histogram) {

@@ -22,7 +22,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 const PATIENCE: Duration = Duration::from_secs(25);
 
 /// Up to so many series or values are looked for where the request stands.
-const FEW: usize = 1000;
+const FEW: usize = 256;
 
 pub(super) fn add(routes: &mut Routes, plane: &Plane, need: Need) {
     let own = plane.clone();
