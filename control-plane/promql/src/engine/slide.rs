@@ -9,6 +9,9 @@ use super::{
 /// Windows that are worked on side by side: their sums do not wait for each other.
 const LANES: usize = 4;
 
+/// Neither the sum of numbers below nor that of their squares overflows.
+const LARGE: f64 = 1e150;
+
 /// A function that is known to go that way.
 #[derive(Debug)]
 pub(crate) enum Sliding {
@@ -87,50 +90,79 @@ impl Line {
 
     /// The slopes of the lines with the least squares, as `deriv` has them.
     fn slopes<const N: usize>(&self, values: &[f64], from: [usize; N]) -> [f64; N] {
-        let (mut y, mut xy) = ([Sum::default(); N], [Sum::default(); N]);
+        let (mut y, mut xy) = (Sums::<N>::default(), Sums::<N>::default());
         let windows = from.map(|f| &values[f..f + self.samples]);
         for (k, x) in self.x.iter().enumerate() {
-            for lane in 0..N {
-                let v = windows[lane][k];
-                y[lane].add(v);
-                xy[lane].add(x * v);
-            }
+            let v = windows.map(|w| w[k]);
+            y.add(v);
+            xy.add(v.map(|v| x * v));
         }
-        let mut out = [0.0; N];
-        for lane in 0..N {
+        let (y, xy) = (y.totals(), xy.totals());
+        std::array::from_fn(|lane| {
             let first = windows[lane][0];
-            out[lane] = if windows[lane].iter().all(|v| *v == first) {
-                if first.is_infinite() { f64::NAN } else { 0.0 }
-            } else {
-                let (y, xy) = (y[lane].sum + y[lane].compensation, xy[lane].sum + xy[lane].compensation);
-                (xy - self.sum * y / self.n) / (self.squares - self.sum * self.sum / self.n)
-            };
+            if windows[lane].iter().all(|v| *v == first) {
+                return if first.is_infinite() { f64::NAN } else { 0.0 };
+            }
+            (xy[lane] - self.sum * y[lane] / self.n) / (self.squares - self.sum * self.sum / self.n)
+        })
+    }
+}
+
+/// Sums of windows side by side, each as [`Sum`] has it as long as nothing overflows; the compiler makes vectors of
+/// the lanes.
+struct Sums<const N: usize> {
+    sum: [f64; N],
+    compensation: [f64; N],
+}
+
+impl<const N: usize> Default for Sums<N> {
+    fn default() -> Self {
+        Sums { sum: [0.0; N], compensation: [0.0; N] }
+    }
+}
+
+impl<const N: usize> Sums<N> {
+    #[inline]
+    fn add(&mut self, x: [f64; N]) {
+        for lane in 0..N {
+            let (sum, x) = (self.sum[lane], x[lane]);
+            let t = sum + x;
+            let added = t - sum;
+            let error = (sum - (t - added)) + (x - added);
+            self.compensation[lane] += error;
+            self.sum[lane] = t;
         }
-        out
+    }
+
+    #[inline]
+    fn totals(&self) -> [f64; N] {
+        std::array::from_fn(|lane| self.sum[lane] + self.compensation[lane])
     }
 }
 
 /// Welford's method, as `stdvar_over_time` has it.
-#[expect(clippy::needless_range_loop, reason = "lanes go side by side")]
 fn variances<const N: usize>(values: &[f64], from: [usize; N], samples: usize) -> [f64; N] {
-    let (mut mean, mut squares) = ([Sum::default(); N], [Sum::default(); N]);
+    let (mut mean, mut squares) = (Sums::<N>::default(), Sums::<N>::default());
     let windows = from.map(|f| &values[f..f + samples]);
     let mut count = 0.0;
     for k in 0..samples {
         count += 1.0;
-        for lane in 0..N {
-            let x = windows[lane][k];
-            let delta = x - (mean[lane].sum + mean[lane].compensation);
-            mean[lane].add(delta / count);
-            squares[lane].add(delta * (x - (mean[lane].sum + mean[lane].compensation)));
-        }
+        let x = windows.map(|w| w[k]);
+        let before = mean.totals();
+        let delta: [f64; N] = std::array::from_fn(|lane| x[lane] - before[lane]);
+        mean.add(delta.map(|d| d / count));
+        let after = mean.totals();
+        squares.add(std::array::from_fn(|lane| delta[lane] * (x[lane] - after[lane])));
     }
-    squares.map(|s| (s.sum + s.compensation) / count)
+    squares.totals().map(|s| s / count)
 }
 
 impl Windows {
     fn slide(&mut self, samples: &Points<f64>, end: impl Fn(usize) -> i64, out: &mut [f64]) -> Option<bool> {
         let (times, values) = (&samples.times[..], &samples.values[..]);
+        if !values.iter().all(|v| v.abs() < LARGE) {
+            return None;
+        }
         let apart = times.get(1)? - times[0];
         let least = if self.what == What::Slope { 2 } else { 1 };
         if self.what == What::Slope && times.windows(2).any(|w| w[1] - w[0] != apart) {
