@@ -82,6 +82,8 @@ impl Evaluator<'_> {
     fn fold(&mut self, a: &Aggregate, columns: &[Column], grid: &Grid) -> Result<Vec<Column>, EvalError> {
         let groups = Groups::new(a, columns);
         self.hold(groups.labels.len().saturating_mul(grid.len))?;
+        let places = groups.labels.len().saturating_mul(grid.len);
+        self.quota.hold_each(places, size_of::<Accumulator>())?;
         let mut accumulators: Vec<Vec<Accumulator>> =
             groups.labels.iter().map(|_| vec![Accumulator::default(); grid.len]).collect();
         let mut drop_name = vec![false; groups.labels.len()];
@@ -212,6 +214,7 @@ impl Evaluator<'_> {
     ) -> Result<Vec<Column>, EvalError> {
         check_k(k)?;
         let groups = Groups::new(a, &columns);
+        self.quota.hold_each(groups.labels.len().saturating_mul(grid.len), size_of::<usize>())?;
         let mut taken = vec![0; groups.labels.len() * grid.len];
         for (c, g) in columns.iter_mut().zip(&groups.of) {
             for (i, k) in k.iter().enumerate() {
@@ -293,6 +296,7 @@ impl Evaluator<'_> {
                     Some(target) => *target,
                     None => {
                         self.hold(grid.len)?;
+                        self.quota.hold_series(1)?;
                         index.insert(labels.clone(), out.len());
                         out.push(Column::empty(labels, false, grid.len));
                         out.len() - 1
