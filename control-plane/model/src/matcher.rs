@@ -52,13 +52,38 @@ pub struct Matcher {
 /// Compiled size that one regular expression may take, in bytes.
 const REGEX_SIZE_LIMIT: usize = 4 << 20;
 
+/// Compiled size of a small one.
+const SMALL_REGEX: usize = 64 << 10;
+
+/// Bytes that a pattern may have, and how many classes (`\w`, `\pL`): both are read into a tree before the compiled
+/// size is known, and a class of Unicode is some kilobytes there.
+const PATTERN_LIMIT: usize = 256 << 10;
+const CLASS_LIMIT: usize = 1000;
+
 /// Compiles `pattern` as Prometheus would: anchored at both ends, `.` matching newlines, size bounded.
 pub fn anchored_regex(pattern: &str) -> Result<Regex, MatcherError> {
+    compile(pattern, REGEX_SIZE_LIMIT)
+}
+
+fn compile(pattern: &str, limit: usize) -> Result<Regex, MatcherError> {
+    let refuse = |reason: String| {
+        let cut = pattern.char_indices().nth(100).map_or(pattern.len(), |(end, _)| end);
+        let more = if cut < pattern.len() { "..." } else { "" };
+        let pattern = format!("{}{more}", pattern.get(..cut).unwrap_or(""));
+        Err(MatcherError { pattern, reason })
+    };
+    if pattern.len() > PATTERN_LIMIT {
+        return refuse(format!("it has {} bytes, more than {PATTERN_LIMIT}", pattern.len()));
+    }
+    let class = |pair: &[u8]| pair[0] == b'\\' && b"pPwWdDsSbB".contains(&pair[1]);
+    if pattern.as_bytes().windows(2).filter(|pair| class(pair)).count() > CLASS_LIMIT {
+        return refuse(format!("it has more than {CLASS_LIMIT} classes such as \\w"));
+    }
     RegexBuilder::new(&format!("^(?s:{pattern})$"))
-        .size_limit(REGEX_SIZE_LIMIT)
-        .dfa_size_limit(REGEX_SIZE_LIMIT)
+        .size_limit(limit)
+        .dfa_size_limit(limit)
         .build()
-        .map_err(|e| MatcherError { pattern: pattern.to_owned(), reason: reason(&e) })
+        .or_else(|e| refuse(reason(&e)))
 }
 
 /// The last line of the library's message is the sentence; those before it draw the place.
@@ -85,6 +110,16 @@ impl Matcher {
             MatchOp::Re | MatchOp::Nre => Some(anchored_regex(&value)?),
         };
         Ok(Matcher { name: name.into(), op, value, regex })
+    }
+
+    /// The same if it takes little memory: no regular expression, or a small one. `None` says nothing of why not.
+    pub fn small(name: impl Into<Arc<str>>, op: MatchOp, value: impl Into<Arc<str>>) -> Option<Self> {
+        let value = value.into();
+        let regex = match op {
+            MatchOp::Eq | MatchOp::Ne => None,
+            MatchOp::Re | MatchOp::Nre => Some(compile(&value, SMALL_REGEX).ok()?),
+        };
+        Some(Matcher { name: name.into(), op, value, regex })
     }
 
     /// `name="value"`, which cannot fail.

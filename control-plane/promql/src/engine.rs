@@ -18,6 +18,7 @@ mod histograms;
 mod info;
 mod labels;
 mod over_time;
+mod quota;
 mod range;
 mod rate;
 mod repeats;
@@ -44,6 +45,10 @@ pub struct EngineConfig {
     pub lookback: i64,
     /// How many samples a query may hold at one time.
     pub max_samples: usize,
+    /// How many series a query may read.
+    pub max_series: usize,
+    /// How many bytes a query may hold at one time, its answer included.
+    pub max_bytes: usize,
     /// How many steps a range query may have.
     pub max_steps: usize,
     /// Whether experimental functions, aggregations, fill modifiers and extended selectors are allowed.
@@ -65,6 +70,8 @@ impl Default for EngineConfig {
         EngineConfig {
             lookback: 300_000,
             max_samples: 50_000_000,
+            max_series: 1_000_000,
+            max_bytes: 1 << 30,
             max_steps: 11_000,
             experimental: false,
             delayed_name_removal: false,
@@ -98,8 +105,20 @@ pub enum EvalError {
     #[error("query timed out in expression evaluation")]
     Timeout,
     /// It needs more samples than allowed (`execution`).
-    #[error("query processing would load too many samples into memory in query execution: the limit is {0}")]
+    #[error(
+        "query processing would load too many samples into memory in query execution: the limit is {0} (VIGIE_QUERY_MAX_SAMPLES); take a shorter range, a larger step or fewer series"
+    )]
     TooManySamples(usize),
+    /// It reads more series than allowed (`execution`).
+    #[error(
+        "the query would read too many series: the limit is {0} (VIGIE_QUERY_MAX_SERIES); select fewer with more label matchers"
+    )]
+    TooManySeries(usize),
+    /// It needs more memory than allowed (`execution`).
+    #[error(
+        "the query would hold too much memory: the limit is {0} bytes (VIGIE_QUERY_MAX_MEMORY); take a shorter range, a larger step or fewer series"
+    )]
+    TooMuchMemory(usize),
     /// The store failed (`internal`).
     #[error("reading series failed")]
     Store(#[source] SelectError),
@@ -181,6 +200,7 @@ impl Engine {
             ExprKind::Subquery(s) => {
                 let (columns, grid) = evaluator.subquery(s, &grid)?;
                 let columns = evaluator.finish(columns)?;
+                evaluator.answer(&columns)?;
                 QueryValue::Matrix(matrix(columns, &grid))
             }
             _ => match evaluator.eval(expr, &grid)? {
@@ -190,13 +210,14 @@ impl Engine {
                 Evaluated::Text(value) => QueryValue::String { at, value },
                 Evaluated::Vector(columns) => {
                     let columns = evaluator.finish(columns)?;
+                    evaluator.answer(&columns)?;
                     let sample =
                         |c: Column| c.get(0).map(|value| InstantSample { labels: c.labels, at, value });
                     QueryValue::Vector(columns.into_iter().filter_map(sample).collect())
                 }
             },
         };
-        Ok(QueryResult { value, annotations: evaluator.annotations, stats: evaluator.stats })
+        Ok(QueryResult { value, stats: evaluator.stats(), annotations: evaluator.annotations })
     }
 
     /// The values of `expr` at `start`, `start + step`, ... up to `end`, all in milliseconds. The expression
@@ -231,7 +252,7 @@ impl Engine {
         let len = usize::try_from(span / step).unwrap_or(usize::MAX).saturating_add(1);
         if len > self.config.max_steps {
             return bad(format!(
-                "exceeded maximum resolution of {} points per timeseries: try a larger step",
+                "exceeded maximum resolution of {} points per timeseries (VIGIE_QUERY_MAX_STEPS): try a larger step",
                 self.config.max_steps
             ));
         }
@@ -243,8 +264,9 @@ impl Engine {
             Evaluated::Vector(columns) => evaluator.finish(columns)?,
             Evaluated::Text(_) => Vec::new(),
         };
+        evaluator.answer(&columns)?;
         let value = QueryValue::Matrix(matrix(columns, &grid));
-        Ok(QueryResult { value, annotations: evaluator.annotations, stats: evaluator.stats })
+        Ok(QueryResult { value, stats: evaluator.stats(), annotations: evaluator.annotations })
     }
 }
 

@@ -30,6 +30,15 @@ impl Span {
     }
 }
 
+/// A text as a message shows it: whole if it is short, else its beginning.
+pub(crate) fn shortened(text: &str) -> std::borrow::Cow<'_, str> {
+    const SHOWN: usize = 80;
+    match text.char_indices().nth(SHOWN) {
+        None => text.into(),
+        Some((end, _)) => format!("{}...", text.get(..end).unwrap_or("")).into(),
+    }
+}
+
 /// One problem in an expression.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{line}:{column}: parse error: {message}")]

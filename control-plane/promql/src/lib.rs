@@ -9,7 +9,10 @@
 pub mod ast;
 pub mod engine;
 pub mod error;
+pub mod explain;
 pub mod function;
+pub mod help;
+pub mod hint;
 pub mod histogram;
 pub mod memory;
 pub mod parse;

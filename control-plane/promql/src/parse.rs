@@ -8,6 +8,7 @@ mod check;
 mod duration;
 mod lex;
 mod literal;
+mod meant;
 mod selector;
 pub mod series;
 #[cfg(test)]
@@ -18,7 +19,7 @@ use crate::{
         Aggregate, AggregateOp, Binary, BinaryOp, Call, Cardinality, Expr, ExprKind, Fill, Matching, Number,
         ValueType,
     },
-    error::{ParseError, ParseErrors, Span},
+    error::{ParseError, ParseErrors, Span, shortened},
     function,
 };
 use lex::{Kind, Lexer, Token};
@@ -30,8 +31,29 @@ pub const MAX_NESTING: usize = 128;
 /// How deep a tree may be; `a + b + c` nests to the left, so this also bounds operators in a row.
 pub const MAX_DEPTH: usize = 320;
 
+/// The longest text that is read, in bytes.
+pub const MAX_BYTES: usize = 1 << 20;
+
+/// Problems that one text may have until no more are looked for.
+const MAX_PROBLEMS: usize = 20;
+
+/// Matchers with a regular expression that one text may have, and how many of them may be large when compiled: each
+/// is bounded by itself, but many of them are memory, too.
+const MAX_REGEXES: usize = 1000;
+const MAX_LARGE_REGEXES: usize = 8;
+
+fn admitted(input: &str) -> Result<(), ParseErrors> {
+    if input.len() <= MAX_BYTES {
+        return Ok(());
+    }
+    let message = format!("the query has {} bytes: at most {MAX_BYTES} are read", input.len());
+    // Without the text, which would only be walked through for its last line.
+    Err(ParseError { span: Span::new(MAX_BYTES, input.len()), line: 1, column: 1, message }.into())
+}
+
 /// Parses and type-checks an expression.
 pub fn parse(input: &str) -> Result<Expr, ParseErrors> {
+    admitted(input)?;
     let mut parser = Parser::new(input);
     if parser.peek()?.kind == Kind::End {
         let e = ParseError::at(input, Span::default(), "no expression found in input");
@@ -50,6 +72,7 @@ pub fn parse(input: &str) -> Result<Expr, ParseErrors> {
 
 /// Parses an instant selector without modifiers, as `match[]` carries it, into its matchers.
 pub fn parse_metric_selector(input: &str) -> Result<Vec<Matcher>, ParseErrors> {
+    admitted(input)?;
     let mut parser = Parser::new(input);
     let expr = parser.bare_selector()?;
     parser.expect_end()?;
@@ -87,6 +110,8 @@ pub(crate) struct Parser<'a> {
     /// Where the last token taken ended.
     last_end: usize,
     problems: Vec<ParseError>,
+    regexes: usize,
+    large_regexes: usize,
     /// Whether the tree has holes (an unknown function), so that its types mean nothing.
     untyped: bool,
 }
@@ -101,6 +126,8 @@ impl<'a> Parser<'a> {
             height: 0,
             last_end: 0,
             problems: Vec::new(),
+            regexes: 0,
+            large_regexes: 0,
             untyped: false,
         }
     }
@@ -158,6 +185,9 @@ impl<'a> Parser<'a> {
     }
 
     fn problem(&mut self, span: Span, message: impl Into<String>) {
+        if self.problems.len() >= MAX_PROBLEMS {
+            return;
+        }
         let e = self.error(span, message);
         self.problems.push(*e);
     }
@@ -171,14 +201,15 @@ impl<'a> Parser<'a> {
         let text = self.text(t.span);
         let what = match t.kind {
             Kind::End => "end of input".to_owned(),
-            Kind::Word => format!("identifier {text:?}"),
-            Kind::Number => format!("number {text}"),
-            Kind::Duration => format!("duration {text}"),
-            Kind::Text => format!("string {text}"),
+            Kind::Word => format!("identifier {:?}", shortened(text)),
+            Kind::Number => format!("number {}", shortened(text)),
+            Kind::Duration => format!("duration {}", shortened(text)),
+            Kind::Text => format!("string {}", shortened(text)),
             _ => format!("{text:?}"),
         };
+        let meant = meant::instead(t.kind, text, wanted);
         let context = if context.is_empty() { String::new() } else { format!(" in {context}") };
-        self.error(t.span, format!("unexpected {what}{context}, expected {wanted}"))
+        self.error(t.span, format!("unexpected {what}{context}, expected {wanted}{meant}"))
     }
 
     /// Runs `inner` one level deeper, or refuses to.
@@ -329,13 +360,15 @@ impl<'a> Parser<'a> {
         let number = match t.kind {
             Kind::Number => match literal::number(text) {
                 Some(value) => Number { value, duration: false },
-                None => return Err(self.error(t.span, format!("{text:?} is not a number"))),
+                None => return Err(self.error(t.span, format!("{:?} is not a number", shortened(text)))),
             },
             Kind::Duration => match model::duration::parse(text) {
                 Ok(d) => Number { value: d.as_secs_f64(), duration: true },
                 Err(_) => {
                     let message = format!(
-                        "not a valid duration string: {text:?}: write units from large to small, each once, like 1d12h30m"
+                        "not a valid duration string: {:?}{}: write units from large to small, each once, like 1d12h30m",
+                        shortened(text),
+                        meant::unit(text)
                     );
                     return Err(self.error(t.span, message));
                 }
@@ -435,10 +468,11 @@ impl<'a> Parser<'a> {
         }
         let called = self.word_then_paren()?;
         if let Some(op) = AggregateOp::by_name(name) {
-            let rest = self.input.get(t.span.end..).unwrap_or("").trim_start().to_ascii_lowercase();
-            let modifier = ["by", "without"]
-                .iter()
-                .any(|m| rest.strip_prefix(m).is_some_and(|r| r.trim_start().starts_with('(')));
+            let rest = self.input.get(t.span.end..).unwrap_or("").trim_start();
+            let modifier = ["by", "without"].iter().any(|m| {
+                let (word, after) = rest.split_at_checked(m.len()).unwrap_or_default();
+                word.eq_ignore_ascii_case(m) && after.trim_start().starts_with('(')
+            });
             if called || modifier {
                 self.advance()?;
                 return self.aggregate(t, op);
@@ -450,12 +484,11 @@ impl<'a> Parser<'a> {
         self.advance()?;
         let function = function::by_name(name);
         if function.is_none() {
-            let names =
-                function::FUNCTIONS.iter().map(|f| f.name).chain(AggregateOp::ALL.iter().map(|(n, _)| *n));
-            let hint =
-                function::closest(name, names).map(|n| format!(", did you mean {n:?}?")).unwrap_or_default();
             self.untyped = true;
-            self.problem(t.span, format!("unknown function {name:?}{hint}"));
+            if self.problems.len() < MAX_PROBLEMS {
+                let hint = meant::function(name);
+                self.problem(t.span, format!("unknown function {:?}{hint}", shortened(name)));
+            }
         }
         let args = self.arguments()?;
         let span = Span::new(t.span.start, self.last_end);

@@ -204,6 +204,8 @@ pub struct QueryStats {
     pub samples_read: usize,
     /// The most samples held at one time.
     pub peak_samples: usize,
+    /// The most bytes held at one time, as they are counted.
+    pub peak_bytes: usize,
     /// Series read from the store.
     pub series_read: usize,
 }

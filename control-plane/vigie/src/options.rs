@@ -5,6 +5,7 @@ use kit::{
     secret::Secret,
     settings::{Settings, setting_problem},
 };
+use promql::EngineConfig;
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 /// Where the control plane reads, writes and listens.
@@ -32,6 +33,8 @@ pub struct Options {
     pub series_limit: usize,
     /// How far behind the newest sample a late one may be.
     pub out_of_order_window: Duration,
+    /// What queries may take.
+    pub queries: QueryLimits,
     /// Series that one target may have.
     pub target_series: u64,
     pub probe_interval: Duration,
@@ -44,6 +47,60 @@ pub struct Options {
     pub routing: alerting::Overrides,
     /// For `${NAME}` in `probes/`.
     pub settings: Settings,
+}
+
+/// What one query may take, and how many may run.
+#[derive(Debug, Clone)]
+pub struct QueryLimits {
+    pub engine: EngineConfig,
+    pub timeout: Duration,
+    /// How many run at the same time, how many more wait, and for how long.
+    pub concurrency: usize,
+    pub queue: usize,
+    pub queue_wait: Duration,
+}
+
+impl QueryLimits {
+    fn read(settings: &Settings, problems: &mut Problems) -> QueryLimits {
+        let default = EngineConfig::default();
+        let count = |name: &str, default: usize, problems: &mut Problems| {
+            let value = settings.parsed(name, default, problems);
+            if value == 0 {
+                problems.push(setting_problem(name, "must be more than 0"));
+            }
+            value
+        };
+        let time = |name: &str, default: Duration, problems: &mut Problems| {
+            if settings.get(name).is_none() {
+                return default;
+            }
+            let before = problems.len();
+            let value = window(settings, name, problems);
+            if value.is_zero() && problems.len() == before {
+                problems.push(setting_problem(name, "must be more than 0"));
+            }
+            value
+        };
+        let before = problems.len();
+        let bytes = size(settings, "VIGIE_QUERY_MAX_MEMORY", problems);
+        if bytes.is_none() && settings.get("VIGIE_QUERY_MAX_MEMORY").is_some() && problems.len() == before {
+            problems.push(setting_problem("VIGIE_QUERY_MAX_MEMORY", "must be more than 0"));
+        }
+        QueryLimits {
+            engine: EngineConfig {
+                experimental: true,
+                max_samples: count("VIGIE_QUERY_MAX_SAMPLES", default.max_samples, problems),
+                max_series: count("VIGIE_QUERY_MAX_SERIES", default.max_series, problems),
+                max_steps: count("VIGIE_QUERY_MAX_STEPS", default.max_steps, problems),
+                max_bytes: bytes.map_or(default.max_bytes, |b| usize::try_from(b).unwrap_or(usize::MAX)),
+                ..default
+            },
+            timeout: time("VIGIE_QUERY_TIMEOUT", Duration::from_mins(2), problems),
+            concurrency: count("VIGIE_QUERY_CONCURRENCY", 20, problems),
+            queue: settings.parsed("VIGIE_QUERY_QUEUE", 100usize, problems),
+            queue_wait: time("VIGIE_QUERY_QUEUE_WAIT", Duration::from_secs(30), problems),
+        }
+    }
 }
 
 /// A size such as 10GB; unset or 0: none.
@@ -125,6 +182,7 @@ impl Options {
             memory_limit,
             series_limit,
             out_of_order_window,
+            queries: QueryLimits::read(settings, &mut problems),
             target_series: target_series.max(1),
             probe_interval,
             probe_timeout,

@@ -25,7 +25,7 @@ use kit::{
     tasks::{Poke, Schedule, Tasks},
 };
 use model::{AlertSink, Append, ExemplarSink, Labels, Select};
-use promql::{Engine, EngineConfig};
+use promql::Engine;
 use rules::{Rules, RulesDeps};
 use state::State;
 use std::{
@@ -38,14 +38,13 @@ use std::{
 };
 use tsdb::{StdDisk, Tsdb, TsdbConfig, exemplars::Exemplars};
 use web::{
-    Access, Plane, Reload, Role, Routes,
+    Access, Plane, Queries, Reload, Role, Routes,
     access::{Need, TokensFile},
     grafana::{Dashboard, Grafana, GrafanaConfig},
 };
 
-/// Queries at the same time, and the time that one may take.
-const QUERIES: usize = 20;
-const QUERY_TIMEOUT: Duration = Duration::from_secs(120);
+/// How much longer than a query its request may take, so that the answer says what happened.
+const GRACE: Duration = Duration::from_secs(5);
 
 /// How long the store may take for what it is told to do.
 const STORE_WORK: Duration = Duration::from_mins(30);
@@ -142,7 +141,7 @@ impl Vigie {
         alerting.start(&telling);
         let ruling = tasks.group();
         budget.start(&ruling);
-        let engine = Arc::new(Engine::new(EngineConfig { experimental: true, ..EngineConfig::default() }));
+        let engine = Arc::new(Engine::new(options.queries.engine.clone()));
         let (select, append): (Arc<dyn Select>, Arc<dyn Append>) =
             (Arc::new(store.clone()), Arc::new(store.clone()));
         let deps = RulesDeps {
@@ -160,8 +159,9 @@ impl Vigie {
         let service_auth = ServiceAuth::new(options.service_token.clone());
         let limits = Limits {
             route_timeouts: vec![
-                ("/api/v1/query", QUERY_TIMEOUT + Duration::from_secs(5)),
-                ("/api/v1/query_range", QUERY_TIMEOUT + Duration::from_secs(5)),
+                ("/api/v1/query", options.queries.timeout.saturating_add(GRACE)),
+                ("/api/v1/query_range", options.queries.timeout.saturating_add(GRACE)),
+                ("/api/vigie/v1/explain", options.queries.timeout.saturating_add(GRACE)),
                 ("/api/v1/admin/tsdb/delete_series", STORE_WORK),
                 ("/api/v1/admin/tsdb/snapshot", STORE_WORK),
                 ("/api/vigie/v1/tsdb/flush", STORE_WORK),
@@ -250,6 +250,8 @@ impl Vigie {
             async move { if failures == 0 { Ok(()) } else { Err("the log cannot be written".to_owned()) } }
         });
         let ready = Arc::new(AtomicBool::new(false));
+        let limits = &options.queries;
+        let places = Queries::new(limits.concurrency, limits.queue, limits.queue_wait);
         let plane = Plane {
             engine,
             select,
@@ -268,8 +270,8 @@ impl Vigie {
             external_url,
             config_dir: options.config_dir.clone().unwrap_or_else(|| ".".into()),
             ready: Arc::clone(&ready),
-            queries: Arc::new(tokio::sync::Semaphore::new(QUERIES)),
-            query_timeout: QUERY_TIMEOUT,
+            queries: Arc::new(places),
+            query_timeout: options.queries.timeout,
         };
         let mut routes = web::routes(&plane, access);
         common_routes(&mut routes, &service);

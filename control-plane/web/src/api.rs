@@ -10,7 +10,7 @@ mod write;
 
 use crate::{Plane, Routes, access::Need, access::Role};
 use axum::response::{IntoResponse, Response};
-use http::StatusCode;
+use http::{HeaderValue, StatusCode, header};
 
 pub use json::write_value;
 pub(crate) use query::{Query, When, run as run_query};
@@ -36,9 +36,16 @@ impl ApiFailure {
 impl IntoResponse for ApiFailure {
     fn into_response(self) -> Response {
         let body = serde_json::json!({"status": "error", "errorType": self.kind, "error": self.message});
-        (self.status, axum::Json(body)).into_response()
+        let mut response = (self.status, axum::Json(body)).into_response();
+        if self.kind == "unavailable" {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_SECONDS));
+        }
+        response
     }
 }
+
+/// When whoever found no place may come again: most queries take less.
+const RETRY_SECONDS: &str = "2";
 
 /// What is said when `limit` cut a result.
 const TRUNCATED: &str = "results truncated due to limit";

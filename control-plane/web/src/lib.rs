@@ -11,9 +11,11 @@ pub mod grafana;
 mod params;
 mod plane;
 mod probes;
+mod queries;
 pub mod routes;
 
 pub use access::{Access, Identity, Role};
+pub use queries::Queries;
 pub use routes::{RouteInfo, Routes};
 
 use budget::Authority;
@@ -134,8 +136,8 @@ pub struct Plane {
     pub config_dir: PathBuf,
     /// Set once everything has started.
     pub ready: Arc<std::sync::atomic::AtomicBool>,
-    /// Queries that run at the same time, and how long one may take.
-    pub queries: Arc<tokio::sync::Semaphore>,
+    /// Places for queries, and how long one may take.
+    pub queries: Arc<Queries>,
     pub query_timeout: Duration,
 }
 

@@ -163,6 +163,7 @@ impl Evaluator<'_> {
     ) -> Result<Vec<Column>, EvalError> {
         check_k(k)?;
         let (of, labels) = Groups::sort(a, &columns);
+        self.quota.hold_each(labels.len().saturating_mul(grid.len), size_of::<usize>())?;
         let mut taken = vec![0; labels.len() * grid.len];
         for (c, g) in columns.iter_mut().zip(&of) {
             for (i, k) in k.iter().enumerate() {
@@ -244,6 +245,7 @@ impl Evaluator<'_> {
                     Some(target) => *target,
                     None => {
                         self.hold(grid.len)?;
+                        self.quota.hold_series(1)?;
                         index.insert(labels.clone(), out.len());
                         out.push(Column::empty(labels, false, grid.len));
                         out.len() - 1

@@ -162,8 +162,12 @@ impl Evaluator<'_> {
         for (i, signature) in many_signatures.iter().enumerate() {
             self.cancel.check()?;
             let alone = many_groups[*signature].len() == 1;
+            let before = out.columns.len();
             matcher.match_one(self, i, &one_groups[*signature], fill_one, alone, &mut out)?;
-            self.hold(grid.len)?;
+            // One series may meet another one at each step, and each pair is a series of the result.
+            let made = out.columns.len() - before;
+            self.hold(grid.len.saturating_mul(made))?;
+            self.quota.hold_series(made)?;
         }
         if let Some(fill) = fill_many {
             for (j, signature) in one_signatures.iter().enumerate() {

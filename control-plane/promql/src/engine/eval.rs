@@ -3,6 +3,7 @@
 use super::{
     EngineConfig, EvalError,
     column::{Column, Grid, is_absent},
+    quota::Quota,
     repeats::Shared,
 };
 use crate::{
@@ -52,7 +53,7 @@ pub(crate) struct Evaluator<'a> {
     pub(crate) query_range: i64,
     pub(crate) annotations: Annotations,
     pub(crate) stats: QueryStats,
-    held: usize,
+    pub(crate) quota: Quota<'a>,
     /// Whether what is evaluated now only serves counts and sums of histograms; then resets are noted on each.
     pub(crate) counts_only: bool,
     /// What the aggregation right around the next selector does, for the store to know.
@@ -78,7 +79,7 @@ impl<'a> Evaluator<'a> {
             query_range,
             annotations: Annotations::default(),
             stats: QueryStats::default(),
-            held: 0,
+            quota: Quota::new(config),
             counts_only: false,
             around: None,
             shared: None,
@@ -114,22 +115,27 @@ impl<'a> Evaluator<'a> {
 
     /// Counts samples as held, until the node that is being evaluated is done.
     pub(crate) fn hold(&mut self, samples: usize) -> Result<(), EvalError> {
-        self.held += samples;
-        self.stats.peak_samples = self.stats.peak_samples.max(self.held);
-        if self.held > self.config.max_samples {
-            return Err(EvalError::TooManySamples(self.config.max_samples));
-        }
-        Ok(())
+        self.quota.hold(samples)
+    }
+
+    /// Makes sure that there is room for an answer of these columns.
+    pub(crate) fn answer(&mut self, columns: &[Column]) -> Result<(), EvalError> {
+        self.quota.hold_answer(columns.iter().map(Column::weight).sum())
+    }
+
+    pub(crate) fn stats(&self) -> QueryStats {
+        let (peak_samples, peak_bytes) = (self.quota.peak_samples, self.quota.peak_bytes);
+        QueryStats { peak_samples, peak_bytes, ..self.stats }
     }
 
     pub(crate) fn release(&mut self, samples: usize) {
-        self.held = self.held.saturating_sub(samples);
+        self.quota.release(samples);
     }
 
     /// The value of an expression that is no range vector.
     pub(crate) fn eval(&mut self, expr: &Expr, grid: &Grid) -> Result<Evaluated, EvalError> {
         self.cancel.check()?;
-        let before = self.held;
+        let before = self.quota.mark();
         let number = match &self.shared {
             // What only serves counts is not the same for what serves all.
             Some((shared, expression)) if *grid == self.query && !self.counts_only => {
@@ -140,6 +146,9 @@ impl<'a> Evaluator<'a> {
         if let (Some(number), Some((shared, _))) = (number, &self.shared)
             && let Some(value) = shared.get(number, expr, &mut self.annotations)
         {
+            if let Evaluated::Vector(columns) = &value {
+                self.quota.hold_series(columns.len())?;
+            }
             self.hold(value.weight())?;
             return Ok(value);
         }
@@ -152,7 +161,10 @@ impl<'a> Evaluator<'a> {
                 shared.keep(number, expr, &value, &own);
             }
         }
-        self.held = before;
+        self.quota.back_to(before);
+        if let Evaluated::Vector(columns) = &value {
+            self.quota.hold_series(columns.len())?;
+        }
         self.hold(value.weight())?;
         Ok(value)
     }
@@ -171,7 +183,12 @@ impl<'a> Evaluator<'a> {
     /// Evaluates what is the same at every step at the first one only.
     fn once(&mut self, expr: &Expr, grid: &Grid) -> Result<Evaluated, EvalError> {
         let first = Grid { len: 1, ..*grid };
-        Ok(match self.node(expr, &first)? {
+        let value = self.node(expr, &first)?;
+        // A few samples become many: better to know before.
+        let mark = self.quota.mark();
+        self.hold(value.weight().saturating_mul(grid.len))?;
+        self.quota.back_to(mark);
+        Ok(match value {
             Evaluated::Scalar(values) => {
                 Evaluated::Scalar(vec![values.first().copied().unwrap_or(f64::NAN); grid.len])
             }

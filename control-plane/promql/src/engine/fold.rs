@@ -162,6 +162,7 @@ impl<'a> Fold<'a> {
         let g = self.groups.of(&c.labels);
         if g == self.accumulators.len() {
             e.hold(self.steps)?;
+            e.quota.hold_each(self.steps, size_of::<Accumulator>())?;
             self.drop_name.push(false);
             self.accumulators.push(if self.a.op == AggregateOp::Sum {
                 Accumulators::Sums(vec![Sum::default(); self.steps], vec![false; self.steps])

@@ -4,8 +4,9 @@ use super::{
     EvalError,
     column::{Column, Grid},
     eval::{Evaluator, execution, merge_same_labels},
+    quota::LABEL_BYTES,
 };
-use crate::ast::Call;
+use crate::{ast::Call, error::shortened};
 use model::{labels::METRIC_NAME, matcher::anchored_regex};
 use std::cmp::Ordering;
 
@@ -19,17 +20,31 @@ impl Evaluator<'_> {
         let [to, replacement, from, pattern] = &texts[..] else {
             return execution("label_replace needs four strings");
         };
-        let Ok(regex) = anchored_regex(pattern) else {
-            return execution(format!("invalid regular expression in label_replace(): {pattern}"));
-        };
+        // Checked before anything is read, and kept only while it is needed: calls nest.
+        if let Err(e) = anchored_regex(pattern) {
+            let (pattern, reason) = (shortened(pattern), e.reason);
+            return execution(format!("invalid regular expression in label_replace(): {pattern}: {reason}"));
+        }
         if to.is_empty() {
             return execution(format!("invalid destination label name in label_replace(): {to}"));
         }
         let mut columns = self.eval_vector(&call.args[0], grid)?;
+        let Ok(regex) = anchored_regex(pattern) else { return Ok(columns) };
+        let references = replacement.matches('$').count();
         for c in &mut columns {
-            let Some(captures) = regex.captures(c.labels.value(from)) else { continue };
+            self.cancel.check()?;
+            let source = c.labels.value(from);
+            let Some(captures) = regex.captures(source) else { continue };
+            // What is longer than this at worst is not even tried.
+            let most = references.saturating_mul(source.len()).saturating_add(replacement.len());
+            if most > 16 * LABEL_BYTES {
+                return execution(format!(
+                    "label_replace would make a label value of up to {most} bytes: at most {LABEL_BYTES} are allowed"
+                ));
+            }
             let mut text = String::new();
             captures.expand(replacement, &mut text);
+            self.quota.keep_label("label_replace", &text)?;
             c.labels = c.labels.with(to.as_str(), text);
             if to == METRIC_NAME {
                 c.drop_name = false;
@@ -52,7 +67,14 @@ impl Evaluator<'_> {
         let mut columns = self.eval_vector(&call.args[0], grid)?;
         for c in &mut columns {
             let values: Vec<&str> = from.iter().map(|n| c.labels.value(n)).collect();
+            let length = values.iter().map(|v| v.len() + separator.len()).sum::<usize>();
+            if length > LABEL_BYTES + separator.len() {
+                return execution(format!(
+                    "label_join would make a label value of {length} bytes: at most {LABEL_BYTES} are allowed"
+                ));
+            }
             let joined = values.join(separator);
+            self.quota.keep_label("label_join", &joined)?;
             c.labels = c.labels.with(to.as_str(), joined);
             if to == METRIC_NAME {
                 c.drop_name = false;

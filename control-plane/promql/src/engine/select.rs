@@ -13,8 +13,8 @@ use crate::{
     value::RangeSeries,
 };
 use model::{
-    CounterReset, Hints, Histogram, Labels, Limits, SampleColumns, SelectRequest, SeriesStream, Timestamp,
-    Value, is_stale_nan,
+    CounterReset, Hints, Histogram, Labels, Limits, SampleColumns, SelectError, SelectRequest, SeriesStream,
+    Timestamp, Value, is_stale_nan,
 };
 use std::sync::Arc;
 
@@ -152,16 +152,13 @@ impl<'a> Evaluator<'a> {
     }
 
     fn limits(&self) -> Limits {
-        let most = self.config.max_samples;
-        if self.config.light {
-            Limits {
-                series: Some((most / self.query.len).min(LIGHT_SERIES)),
-                samples: Some(most),
-                memory_only: true,
-            }
-        } else {
-            Limits::default()
+        let left = self.quota.series_left();
+        if !self.config.light {
+            return Limits { series: Some(left), ..Limits::default() };
         }
+        let most = self.config.max_samples;
+        let series = (most / self.query.len).min(LIGHT_SERIES).min(left);
+        Limits { series: Some(series), samples: Some(most), memory_only: true }
     }
 
     fn stream(
@@ -179,7 +176,10 @@ impl<'a> Evaluator<'a> {
             limits: self.limits(),
             cancel: self.cancel.clone(),
         };
-        Ok(self.select.select(&request)?)
+        self.select.select(&request).map_err(|e| match e {
+            SelectError::Limit { what: "series", .. } => self.quota.too_many_series(),
+            e => e.into(),
+        })
     }
 
     pub(crate) fn instant_selector(
@@ -251,6 +251,7 @@ impl<'a> Evaluator<'a> {
         let Instant { stream, samples, span, offset, fixed, smoothed, field } = open;
         let Some((_, labels)) = stream.next(samples)? else { return Ok(false) };
         self.stats.series_read += 1;
+        self.quota.read_series()?;
         self.stats.samples_read += samples.len();
         self.hold(samples.len())?;
         let look = |i: usize| fixed.unwrap_or_else(|| grid.time(i)).saturating_sub(*offset);
@@ -288,9 +289,10 @@ impl<'a> Evaluator<'a> {
             return Ok((Vec::new(), Grid { start, step, len: 0 }));
         }
         let len = usize::try_from((last - start) / step).unwrap_or(usize::MAX).saturating_add(1);
-        if len > self.config.max_samples {
-            return Err(EvalError::TooManySamples(self.config.max_samples));
-        }
+        // Every node inside has at least as many values: better to know before the first is made.
+        let mark = self.quota.mark();
+        self.hold(len)?;
+        self.quota.back_to(mark);
         let inner = Grid { start, step, len };
         let outer = std::mem::replace(&mut self.counts_only, false);
         let columns = self.eval_vector(&s.expr, &inner);
@@ -321,6 +323,7 @@ impl<'a> Evaluator<'a> {
         while let Some((_, labels)) = stream.next(&mut columns)? {
             self.cancel.check()?;
             self.stats.series_read += 1;
+            self.quota.read_series()?;
             self.stats.samples_read += columns.len();
             self.hold(columns.len())?;
             let mut histograms = columns.histograms.iter().peekable();
@@ -337,6 +340,7 @@ impl<'a> Evaluator<'a> {
             if s.extent.is_some() {
                 points = with_edges(&points, start, end, s.extent == Some(Extent::Smoothed))?;
             }
+            self.quota.hold_answer(points.len())?;
             if !points.is_empty() {
                 out.push(RangeSeries { labels, points });
             }
@@ -374,6 +378,7 @@ impl<'a> Evaluator<'a> {
             Source::Store { stream, columns } => {
                 let Some((_, labels)) = stream.next(columns)? else { return Ok(None) };
                 self.stats.series_read += 1;
+                self.quota.read_series()?;
                 self.stats.samples_read += columns.len();
                 if self.counts_only {
                     note_resets(columns);

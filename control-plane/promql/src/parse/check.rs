@@ -1,6 +1,6 @@
 //! What a well-formed expression may still get wrong: types, numbers of arguments, matching, empty matchers.
 
-use super::describe;
+use super::{describe, meant};
 use crate::{
     ast::{Binary, Call, Cardinality, Expr, ExprKind, Selector, ValueType},
     error::{ParseError, Span},
@@ -19,6 +19,9 @@ struct Checker<'a> {
 
 impl Checker<'_> {
     fn problem(&mut self, span: Span, message: impl Into<String>) {
+        if self.problems.len() >= super::MAX_PROBLEMS {
+            return;
+        }
         let e = ParseError::at(self.input, span, message);
         if !self.problems.contains(&e) {
             self.problems.push(e);
@@ -112,7 +115,12 @@ impl Checker<'_> {
                 continue;
             }
             if let Some(wanted) = f.args.get(i).or(f.args.last()) {
-                self.expect(arg, *wanted, &format!("call to function {:?}", f.name));
+                let got = arg.value_type();
+                if got != *wanted {
+                    let context = format!("call to function {:?}", f.name);
+                    let meant = meant::argument(self.input, f.name, *wanted, arg);
+                    self.problem(arg.span, format!("{}{meant}", describe(*wanted, &context, got)));
+                }
             }
         }
     }

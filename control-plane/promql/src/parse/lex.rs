@@ -1,6 +1,6 @@
 //! Text to tokens. Keywords are not told from names here: which word is one depends on where it stands.
 
-use crate::error::{ParseError, Span};
+use crate::error::{ParseError, Span, shortened};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -126,7 +126,8 @@ impl<'a> Lexer<'a> {
             _ => {
                 let c = self.text.get(start..).and_then(|t| t.chars().next()).unwrap_or('?');
                 let span = Span::new(start, start + c.len_utf8());
-                return Err(self.error(span, format!("unexpected character: {c:?}")));
+                let meant = super::meant::character(self.text.get(start..).unwrap_or(""));
+                return Err(self.error(span, format!("unexpected character: {c:?}{meant}")));
             }
         };
         self.at = start + length;
@@ -178,10 +179,12 @@ impl<'a> Lexer<'a> {
             return Ok(Token { kind: Kind::Duration, span });
         }
         let message = if literal.bytes().all(|b| b.is_ascii_digit()) {
-            format!("the number {literal} is too large")
+            format!("the number {} is too large", shortened(literal))
         } else {
+            let meant = super::meant::unit(literal);
             format!(
-                "bad number or duration syntax: {literal:?}: write a number like 1.5, 1e3 or 0x1f, or a duration like 5m or 1h30m"
+                "bad number or duration syntax: {:?}{meant}: write a number like 1.5, 1e3 or 0x1f, or a duration like 5m or 1h30m",
+                shortened(literal)
             )
         };
         Err(self.error(span, message))

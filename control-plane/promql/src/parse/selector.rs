@@ -1,6 +1,6 @@
 //! Selectors and what may follow them: braces, brackets, `offset`, `@`, `anchored`, `smoothed`.
 
-use super::{Kind, Parsed, Parser};
+use super::{Kind, MAX_LARGE_REGEXES, MAX_PROBLEMS, MAX_REGEXES, Parsed, Parser};
 use crate::{
     ast::{At, Duration, DurationKind, Expr, ExprKind, Extent, Selector, Subquery},
     error::Span,
@@ -56,9 +56,9 @@ impl Parser<'_> {
                     self.advance()?;
                     let value = self.expect(Kind::Text, CONTEXT, "string")?;
                     let text = self.unquote(value.span)?;
-                    match Matcher::new(name, op, text) {
+                    match self.matcher(name, op, text) {
                         Ok(m) => matchers.push(m),
-                        Err(e) => self.problem(t.span.to(value.span), e.to_string()),
+                        Err(message) => self.problem(t.span.to(value.span), message),
                     }
                 }
                 None if quoted => matchers.push(Matcher::eq(METRIC_NAME, name)),
@@ -70,6 +70,29 @@ impl Parser<'_> {
                     return Err(self.error(span, "unexpected end of input inside braces"));
                 }
                 return Err(self.unexpected(CONTEXT, "\",\" or \"}\""));
+            }
+        }
+    }
+
+    /// One matcher, within what all of a text may take.
+    fn matcher(&mut self, name: String, op: MatchOp, value: String) -> Result<Matcher, String> {
+        if matches!(op, MatchOp::Re | MatchOp::Nre) {
+            self.regexes += 1;
+            // Once there are so many problems no more are shown, and nothing needs to be compiled.
+            if self.regexes > MAX_REGEXES || self.problems.len() >= MAX_PROBLEMS {
+                return Err(format!("the query has more than {MAX_REGEXES} regular expressions"));
+            }
+        }
+        let name: std::sync::Arc<str> = name.into();
+        let value: std::sync::Arc<str> = value.into();
+        match Matcher::small(std::sync::Arc::clone(&name), op, std::sync::Arc::clone(&value)) {
+            Some(m) => Ok(m),
+            None if self.large_regexes >= MAX_LARGE_REGEXES => {
+                Err(format!("the query has more than {MAX_LARGE_REGEXES} large regular expressions"))
+            }
+            None => {
+                self.large_regexes += 1;
+                Matcher::new(name, op, value).map_err(|e| e.to_string())
             }
         }
     }

@@ -39,8 +39,8 @@ fn an_error_says_where_and_what_was_meant() {
     check_error(
         "rate(a) + floor(1)",
         &[
-            "1:6: parse error: expected type range vector in call to function \"rate\", got instant vector",
-            "1:17: parse error: expected type instant vector in call to function \"floor\", got scalar",
+            "1:6: parse error: expected type range vector in call to function \"rate\", got instant vector: rate needs a range, a[5m]",
+            "1:17: parse error: expected type instant vector in call to function \"floor\", got scalar: write vector(1)",
         ],
     );
     check_error(
@@ -87,6 +87,38 @@ fn the_deepest_tree_fits_a_thread_of_two_mebibytes() {
         copy.to_string().len()
     });
     assert!(thread.expect("a thread").join().expect("no overflow") > 0);
+}
+
+#[test]
+fn an_error_asks_whether_something_else_was_meant() {
+    for (query, at, part) in [
+        ("rte(a[5m])", "1:1", "unknown function \"rte\", did you mean \"rate\"?"),
+        ("SUMM(a)", "1:1", "did you mean \"sum\"?"),
+        ("rate(a)", "1:6", "rate needs a range, a[5m]"),
+        ("rate(sum(a))", "1:6", "of an expression that is a subquery, sum(a)[5m:1m]"),
+        ("sum by (job) (\n  rate(abs(a))\n)", "2:8", "abs(a)[5m:1m]"),
+        ("abs(a[5m])", "1:5", "abs takes no range"),
+        ("clamp_max(a, a)", "1:14", "write scalar(a)"),
+        ("rate(a[5min])", "1:8", "did you mean \"5m\"?"),
+        ("rate(a[2hours])", "1:8", "did you mean \"2h\"?"),
+        ("rate(a[5M])", "1:8", "did you mean \"5m\"?"),
+        ("a{b=c}", "1:5", "values of labels stand in quotes, \"c\""),
+        ("a{b=1}", "1:5", "values of labels stand in quotes, \"1\""),
+        ("a{b==\"c\"}", "1:4", "did you mean \"=\"?"),
+        ("a = 1", "1:3", "did you mean \"==\"?"),
+        ("a =~ \"b\"", "1:3", "labels are matched in braces"),
+        ("a && b", "1:3", "did you mean \"and\"?"),
+        ("a || b", "1:3", "did you mean \"or\"?"),
+        ("a unles b", "1:3", "did you mean \"unless\"?"),
+        ("a ofset 5m", "1:3", "did you mean \"offset\"?"),
+        ("sum(a) bi (c)", "1:8", "did you mean \"by\"?"),
+        ("(a + b", "1:7", "the one at 1:1 is never closed"),
+        ("sum(a))", "1:7", "it closes nothing"),
+        ("a{b=\u{201c}c\u{201d}}", "1:5", "write plain quotes"),
+    ] {
+        let e = parse(query).expect_err(query).to_string();
+        assert!(e.starts_with(&format!("{at}: parse error: ")) && e.contains(part), "{query}: {e}");
+    }
 }
 
 #[test]

@@ -85,7 +85,7 @@ async fn declared(folder: &Path) -> Vec<RouteInfo> {
         external_url: String::new(),
         config_dir: folder.to_owned(),
         ready: Arc::default(),
-        queries: Arc::new(tokio::sync::Semaphore::new(1)),
+        queries: Arc::new(web::Queries::new(1, 1, Duration::from_secs(1))),
         query_timeout: Duration::from_secs(1),
     };
     let access = Access::new("127.0.0.1:0".parse().expect("an address"), None, None, false).expect("access");

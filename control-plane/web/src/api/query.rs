@@ -9,7 +9,7 @@ use crate::{
 use axum::response::{IntoResponse, Response};
 use http::{StatusCode, header};
 use model::{Cancel, CancelReason, Select, Timestamp};
-use promql::{Engine, EngineConfig, EvalError, QueryResult, value::QueryStats};
+use promql::{Engine, EngineConfig, EvalError, Expr, QueryResult, value::QueryStats};
 use std::{sync::Arc, time::Duration};
 
 /// Annotations of each kind in an answer, as Prometheus limits them.
@@ -82,8 +82,10 @@ pub(super) async fn bounded<T: Send + 'static>(
     let place = tokio::select! {
         biased;
         () = &mut deadline => return Err(failure(&EvalError::Timeout)),
-        place = Arc::clone(&plane.queries).acquire_owned() => place,
+        place = plane.queries.place(&plane.clock) => place,
     };
+    let place = place
+        .map_err(|busy| ApiFailure::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", busy.to_string()))?;
     let waited = plane.clock.elapsed().saturating_sub(begun);
     let flag = cancel.clone();
     let work = tokio::task::spawn_blocking(move || {
@@ -112,13 +114,34 @@ pub(super) async fn bounded<T: Send + 'static>(
     }
 }
 
+/// Texts up to this many bytes are parsed at once; a longer one may take a while.
+const SHORT: usize = 512;
+
+async fn parsed(text: &str) -> Result<Expr, ApiFailure> {
+    let outcome = if text.len() <= SHORT {
+        promql::parse(text)
+    } else {
+        let text = text.to_owned();
+        let parsing = tokio::task::spawn_blocking(move || promql::parse(&text)).await;
+        parsing.map_err(|e| {
+            tracing::error!(error = %e, "the parser panicked");
+            ApiFailure::new(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "internal",
+                "the query could not be read; the log has it",
+            )
+        })?
+    };
+    outcome.map_err(|e| invalid("query", &e.to_string()))
+}
+
 /// Runs a query, and makes of its result what is wanted while still on the thread that may block.
 pub(crate) async fn run<T: Send + 'static>(
     plane: &Plane,
     query: Query<'_>,
     finish: impl FnOnce(QueryResult, Took) -> T + Send + 'static,
 ) -> Result<T, ApiFailure> {
-    let expr = promql::parse(query.text).map_err(|e| invalid("query", &e.to_string()))?;
+    let expr = parsed(query.text).await?;
     let engine = match query.lookback {
         Some(lookback) => Arc::new(Engine::new(EngineConfig { lookback, ..plane.engine.config().clone() })),
         None => Arc::clone(&plane.engine),
@@ -141,7 +164,7 @@ pub(crate) async fn run<T: Send + 'static>(
 fn evaluate(
     engine: &Engine,
     select: &dyn Select,
-    expr: &promql::Expr,
+    expr: &Expr,
     when: When,
     cancel: &Cancel,
 ) -> Result<QueryResult, EvalError> {
@@ -153,7 +176,7 @@ fn evaluate(
 
 /// Answers a query that takes microseconds where it stands: handing it to another thread would cost more than the
 /// query. `None` when it is not known to be one, has no place free, or has no answer this way.
-fn light(plane: &Plane, engine: &Engine, expr: &promql::Expr, when: When) -> Option<(QueryResult, Took)> {
+fn light(plane: &Plane, engine: &Engine, expr: &Expr, when: When) -> Option<(QueryResult, Took)> {
     let steps = match when {
         When::At(_) => 1,
         When::Range { start, end, step } => usize::try_from(end.checked_sub(start)? / step.max(1)).ok()? + 1,
@@ -168,7 +191,7 @@ fn light(plane: &Plane, engine: &Engine, expr: &promql::Expr, when: When) -> Opt
 
 /// Does on this thread what takes microseconds, if a place is free.
 pub(super) fn in_place<T>(plane: &Plane, work: impl FnOnce() -> Option<T>) -> Option<T> {
-    let _place = plane.queries.try_acquire().ok()?;
+    let _place = plane.queries.place_now()?;
     // What panics does so again where it is counted.
     std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).ok().flatten()
 }
@@ -176,9 +199,10 @@ pub(super) fn in_place<T>(plane: &Plane, work: impl FnOnce() -> Option<T>) -> Op
 fn failure(e: &EvalError) -> ApiFailure {
     let (status, kind) = match e {
         EvalError::BadData(_) => (StatusCode::BAD_REQUEST, "bad_data"),
-        EvalError::Execution(_) | EvalError::TooManySamples(_) => {
-            (StatusCode::UNPROCESSABLE_ENTITY, "execution")
-        }
+        EvalError::Execution(_)
+        | EvalError::TooManySamples(_)
+        | EvalError::TooManySeries(_)
+        | EvalError::TooMuchMemory(_) => (StatusCode::UNPROCESSABLE_ENTITY, "execution"),
         EvalError::Cancelled => (StatusCode::SERVICE_UNAVAILABLE, "canceled"),
         EvalError::Timeout => (StatusCode::SERVICE_UNAVAILABLE, "timeout"),
         EvalError::Store(source) => {

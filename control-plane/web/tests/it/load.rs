@@ -177,6 +177,68 @@ async fn waiting_for_a_turn_counts_towards_the_time() {
     assert_eq!(store.entered.available_permits(), 0, "the second never ran");
 }
 
+#[tokio::test]
+async fn a_query_that_finds_neither_place_nor_turn_is_told_to_come_again() {
+    let setup = Setup { queries: 1, queue: 1, queue_wait: Duration::from_millis(50), ..Setup::default() };
+    let (store, vigie) = held(setup).await;
+    let (first, ()) = tokio::join!(vigie.get("/api/v1/query?query=up"), async {
+        store.entered(1).await;
+        for path in READS {
+            let (one, other) = tokio::join!(vigie.get(path), vigie.get(path));
+            let texts = format!("{} {}", one.text, other.text);
+            // Which of the two found the queue full is nobody's business.
+            assert!(
+                texts.contains("VIGIE_QUERY_QUEUE_WAIT") && texts.contains("VIGIE_QUERY_QUEUE;"),
+                "{path}: {texts}"
+            );
+            for answer in [one, other] {
+                if path.starts_with("/graph") {
+                    assert_eq!(answer.status, 200, "{path}");
+                    continue;
+                }
+                let kind = answer.json()["errorType"].as_str().map(str::to_owned);
+                assert_eq!((answer.status, kind.as_deref()), (503, Some("unavailable")), "{path}");
+                assert_eq!(answer.header("retry-after"), "2", "{path}");
+            }
+        }
+        store.free.store(true, Ordering::SeqCst);
+    });
+    assert_eq!(first.status, 200, "who had a place keeps it: {}", first.text);
+    assert_eq!(store.most.load(Ordering::SeqCst), 1);
+    assert_eq!(vigie.get("/api/v1/query?query=up").await.status, 200, "and there is one again");
+}
+
+#[tokio::test]
+async fn rules_are_evaluated_on_time_whatever_users_ask() {
+    let rules = "groups: [{name: g, interval: 50ms, rules: [{record: r, expr: sum(up)}]}]";
+    let (store, vigie) = held(Setup { rules, queries: 2, queue: 2, ..Setup::default() }).await;
+    let evaluated = || async {
+        let body = vigie.get("/api/v1/rules").await.json();
+        body["data"]["groups"][0]["lastEvaluation"].as_str().expect("a time").to_owned()
+    };
+    let ask = || vigie.get("/api/v1/query?query=up");
+    let all = async { tokio::join!(ask(), ask(), ask(), ask()) };
+    let (_, ()) = tokio::join!(all, async {
+        store.entered(2).await;
+        // Every place is taken and stays taken. The group goes on.
+        let mut before = evaluated().await;
+        for _ in 0..3 {
+            let next = tokio::time::timeout(Duration::from_secs(10), async {
+                loop {
+                    let now = evaluated().await;
+                    if now != before {
+                        return now;
+                    }
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+            });
+            before = next.await.expect("the group is evaluated");
+        }
+        assert_eq!(store.now.load(Ordering::SeqCst), 2, "while all places are taken");
+        store.free.store(true, Ordering::SeqCst);
+    });
+}
+
 /// A store that breaks.
 #[derive(Debug)]
 struct Broken(&'static str);

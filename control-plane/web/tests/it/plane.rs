@@ -107,6 +107,8 @@ pub(crate) struct Setup {
     pub(crate) listen: &'static str,
     pub(crate) external_url: &'static str,
     pub(crate) queries: usize,
+    pub(crate) queue: usize,
+    pub(crate) queue_wait: Duration,
     pub(crate) query_timeout: Duration,
 }
 
@@ -125,6 +127,8 @@ impl Default for Setup {
             listen: "127.0.0.1:3005",
             external_url: "http://vigie.test",
             queries: 4,
+            queue: 100,
+            queue_wait: Duration::from_secs(10),
             query_timeout: Duration::from_secs(10),
         }
     }
@@ -249,7 +253,7 @@ impl Setup {
             external_url: self.external_url.to_owned(),
             config_dir: dir.path().to_owned(),
             ready: Arc::default(),
-            queries: Arc::new(tokio::sync::Semaphore::new(self.queries)),
+            queries: Arc::new(web::Queries::new(self.queries, self.queue, self.queue_wait)),
             query_timeout: self.query_timeout,
         };
         let ready = Arc::clone(&plane.ready);
