@@ -13,6 +13,7 @@ pub mod function;
 pub mod histogram;
 pub mod memory;
 pub mod parse;
+mod pretty;
 mod print;
 pub mod value;
 
