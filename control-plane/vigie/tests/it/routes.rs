@@ -16,7 +16,8 @@ use rules::{Rules, RulesDeps};
 use state::State;
 use std::{path::Path, process::Command, sync::Arc, time::Duration};
 use web::{
-    Access, Beat, BeatOutcome, BeatRefusal, Observed, Plane, ProbeView, Reload, Role, RouteInfo, TargetView,
+    About, Access, Beat, BeatOutcome, BeatRefusal, Observed, Plane, ProbeView, Reload, Role, RouteInfo, Runtime,
+    TargetView,
     access::Need,
 };
 
@@ -41,8 +42,40 @@ impl Observed for Nothing {
     fn dropped(&self) -> Vec<Labels> {
         Vec::new()
     }
+    fn scrape_pools(&self) -> Vec<String> {
+        Vec::new()
+    }
+    fn relabel_steps(&self, _: &str, _: &Labels) -> Option<Vec<collect::RelabelStep>> {
+        None
+    }
     fn beat(&self, _: Beat) -> BeatOutcome {
         Box::pin(async { Err(BeatRefusal::Refused) })
+    }
+}
+
+impl About for Nothing {
+    fn runtime(&self) -> Runtime {
+        Runtime {
+            started: 0,
+            directory: String::new(),
+            hostname: String::new(),
+            parallelism: 1,
+            memory_limit: None,
+            retention: Duration::ZERO,
+            retention_bytes: None,
+            reloaded: true,
+            reload_tried: 0,
+            configured: 0,
+        }
+    }
+    fn flags(&self) -> std::collections::BTreeMap<String, String> {
+        std::collections::BTreeMap::new()
+    }
+    fn config(&self) -> String {
+        String::new()
+    }
+    fn job_config(&self, _: &str) -> Option<String> {
+        None
     }
 }
 
@@ -76,6 +109,7 @@ async fn declared(folder: &Path) -> Vec<RouteInfo> {
         alerting,
         budget: Authority::new(state.clone(), clock.clone(), BudgetConfig::default()),
         observed: Arc::new(Nothing),
+        about: Arc::new(Nothing),
         exemplars: Arc::new(NoExemplars),
         state,
         clock,
