@@ -16,9 +16,9 @@ mod expand;
 #[doc(hidden)]
 pub mod fuzzing;
 mod host;
+pub mod otlp;
 mod probe;
 mod recorder;
-pub mod otlp;
 pub mod remote_read;
 pub mod remote_write;
 mod schedule;

@@ -12,9 +12,7 @@ mod proto;
 #[cfg(test)]
 mod tests;
 
-use crate::remote_write::{
-    Inbox, Protocol, Receiver, Refusal, send::encode::Encoder, wire,
-};
+use crate::remote_write::{Inbox, Protocol, Receiver, Refusal, send::encode::Encoder, wire};
 use convert::Converted;
 use flate2::read::GzDecoder;
 use std::{borrow::Cow, io::Read, sync::Arc};
@@ -55,7 +53,10 @@ pub(crate) fn too_many() -> Malformed {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Export {
     /// It was taken, but for so many points.
-    Taken { rejected: u64, why: String },
+    Taken {
+        rejected: u64,
+        why: String,
+    },
     Refused(Refusal),
 }
 

@@ -49,8 +49,12 @@ impl About for Process {
 
     fn flags(&self) -> BTreeMap<String, String> {
         let o = &self.options;
-        let path = |path: Option<&std::path::PathBuf>| path.map(|p| p.display().to_string()).unwrap_or_default();
-        let config = o.prometheus_config.clone().or_else(|| o.config_dir.as_ref().map(|d| d.join("probes/scrape.yaml")));
+        let path =
+            |path: Option<&std::path::PathBuf>| path.map(|p| p.display().to_string()).unwrap_or_default();
+        let config = o
+            .prometheus_config
+            .clone()
+            .or_else(|| o.config_dir.as_ref().map(|d| d.join("probes/scrape.yaml")));
         [
             ("config.file", path(config.as_ref())),
             ("query.lookback-delta", milliseconds(self.engine.lookback)),

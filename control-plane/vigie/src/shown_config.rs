@@ -62,7 +62,8 @@ fn is_secret(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     let part = |part: &str| name.contains(part);
     !name.ends_with("_file")
-        && (name == "key" || ["password", "secret", "token", "credential", "api_key", "apikey"].into_iter().any(part))
+        && (name == "key"
+            || ["password", "secret", "token", "credential", "api_key", "apikey"].into_iter().any(part))
 }
 
 /// Whether everything below it is: headers carry tokens under any name.
@@ -150,10 +151,15 @@ fn without_secrets(text: &str) -> String {
     url.into()
 }
 
-/// A scalar that reads back as the same text. JSON's texts are YAML's too.
+/// Words that YAML takes for something else than texts.
+const WORDS: [&str; 10] = ["true", "false", "yes", "no", "on", "off", "null", "y", "n", "nan"];
+
+/// A scalar that reads back as the same text. JSON's texts are YAML's too. `plain`: it was none.
 fn scalar(text: &str, plain: bool) -> String {
     let bare = |c: char| c.is_ascii_alphanumeric() || "_-./+".contains(c);
-    if plain && !text.is_empty() && text.chars().all(bare) && !text.starts_with(['-', '.']) {
+    let word = text.starts_with(|c: char| c.is_ascii_alphabetic())
+        && !WORDS.iter().any(|w| text.eq_ignore_ascii_case(w));
+    if (plain || word) && !text.is_empty() && text.chars().all(bare) {
         return text.to_owned();
     }
     serde_json::to_string(text).unwrap_or_default()
@@ -179,21 +185,34 @@ scrape_configs:
 
     #[test]
     fn nothing_that_is_secret_is_shown_and_the_rest_reads_back() {
-        let write = "remote_write: [{url: 'https://w.example/', bearer_token: hunter2, headers: {X: hunter2}}]";
+        let write =
+            "remote_write: [{url: 'https://w.example/', bearer_token: hunter2, headers: {X: hunter2}}]";
         let shown =
             ShownConfig::new([("a.yaml", FILE), ("b.yaml", write)], &["alerts/rules/a.yaml".to_owned()]);
         assert!(!shown.yaml.contains("hunter2"), "{}", shown.yaml);
-        let doc = Document::parse("again.yaml", &shown.yaml).unwrap_or_else(|e| panic!("{e}\n{}", shown.yaml));
+        let doc =
+            Document::parse("again.yaml", &shown.yaml).unwrap_or_else(|e| panic!("{e}\n{}", shown.yaml));
         let text = |path: &[&str]| {
             path.iter().try_fold(&doc.root, |n, p| n.get(p)).and_then(Node::text).map(str::to_owned)
         };
         assert_eq!(text(&["global", "external_labels", "a"]).as_deref(), Some("yes"));
         assert_eq!(text(&["global", "external_labels", "b"]).as_deref(), Some("x: y"));
-        for kept in ["username: me", "/run/token", "key_file: k.pem", "\"a:1\"", "me:secret@sd.example/x?token=secret&b=secret", "rule_files:\n- alerts/rules/a.yaml"] {
+        for kept in [
+            "username: me",
+            "/run/token",
+            "key_file: k.pem",
+            "\"a:1\"",
+            "me:secret@sd.example/x?token=secret&b=secret",
+            "rule_files:\n- alerts/rules/a.yaml",
+        ] {
             assert!(shown.yaml.contains(kept), "{kept} is not in\n{}", shown.yaml);
         }
         assert_eq!(shown.jobs.keys().collect::<Vec<_>>(), ["api", "other one"]);
-        assert!(shown.jobs["api"].starts_with("job_name: api\nbasic_auth:\n  username: me\n"), "{:?}", shown.jobs);
+        assert!(
+            shown.jobs["api"].starts_with("job_name: api\nbasic_auth:\n  username: me\n"),
+            "{:?}",
+            shown.jobs
+        );
         Document::parse("job.yaml", &shown.jobs["other one"]).expect("reads back");
     }
 }

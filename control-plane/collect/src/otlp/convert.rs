@@ -1,7 +1,9 @@
 //! Points of OpenTelemetry as samples of series.
 
 use super::{
-    data::{Attribute, Buckets, Exemplar, Kind, Metric, Point, ResourceMetrics, ScopeMetrics, Shape, Temporality},
+    data::{
+        Attribute, Buckets, Exemplar, Kind, Metric, Point, ResourceMetrics, ScopeMetrics, Shape, Temporality,
+    },
     name::{LabelNamer, MetricNamer, unit_name},
 };
 use crate::{
@@ -78,7 +80,8 @@ fn attribute<'a>(attributes: &'a [Attribute], name: &str) -> &'a str {
 fn identity(attributes: &[Attribute]) -> [(&'static str, String); 2] {
     let get = |name| attribute(attributes, name);
     let (namespace, name) = (get("service.namespace"), get("service.name"));
-    let job = if namespace.is_empty() || name.is_empty() { name.to_owned() } else { format!("{namespace}/{name}") };
+    let job =
+        if namespace.is_empty() || name.is_empty() { name.to_owned() } else { format!("{namespace}/{name}") };
     [("job", job), ("instance", get("service.instance.id").to_owned())]
 }
 
@@ -265,7 +268,11 @@ impl Making<'_> {
     fn classic(&mut self, name: &str) -> Result<(), String> {
         let Point { bounds, bucket_counts, count, .. } = self.point;
         if !bucket_counts.is_empty() && bucket_counts.len() != bounds.len() + 1 {
-            return Err(format!("a histogram has {} buckets and {} bounds", bucket_counts.len(), bounds.len()));
+            return Err(format!(
+                "a histogram has {} buckets and {} bounds",
+                bucket_counts.len(),
+                bounds.len()
+            ));
         }
         if bounds.len() > MOST_BUCKETS {
             return Err(format!("a histogram has more than {MOST_BUCKETS} buckets"));
@@ -296,7 +303,10 @@ impl Making<'_> {
     fn native(&mut self, name: &str) -> Result<(), String> {
         let point = self.point;
         if point.scale < MIN_SCALE {
-            return Err(format!("a histogram has scale {}, and {MIN_SCALE} is the coarsest that is taken", point.scale));
+            return Err(format!(
+                "a histogram has scale {}, and {MIN_SCALE} is the coarsest that is taken",
+                point.scale
+            ));
         }
         if self.ended() {
             let ended = Histogram { sum: stale_nan(), ..Histogram::default() };
@@ -376,7 +386,8 @@ fn target_info(resource: &ResourceMetrics, promotion: &Promotion, out: &mut Conv
     let others = resource.attributes.iter().filter(|(name, _)| !IDENTITY.contains(&name.as_str()));
     let Ok(mut labels) = translated(others, promotion.labels) else { return };
     labels.retain(|_, value| !value.is_empty());
-    let identity: Vec<_> = identity(&resource.attributes).into_iter().filter(|(_, v)| !v.is_empty()).collect();
+    let identity: Vec<_> =
+        identity(&resource.attributes).into_iter().filter(|(_, v)| !v.is_empty()).collect();
     if labels.is_empty() || identity.is_empty() {
         return;
     }

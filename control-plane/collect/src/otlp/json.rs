@@ -147,7 +147,10 @@ fn point(v: &Value) -> Result<Point, Malformed> {
         _ => Some(float(v, "sum")?),
     };
     let buckets = |side: &Value| {
-        Ok::<_, Malformed>(Buckets { offset: number(side, "offset")?, counts: numbers(side, "bucketCounts")? })
+        Ok::<_, Malformed>(Buckets {
+            offset: number(side, "offset")?,
+            counts: numbers(side, "bucketCounts")?,
+        })
     };
     let quantile = |q: &Value| Ok::<_, Malformed>((float(q, "quantile")?, float(q, "value")?));
     Ok(Point {

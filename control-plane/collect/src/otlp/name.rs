@@ -153,21 +153,15 @@ impl MetricNamer {
         out
     }
 
+    /// Only what no name may have is gone; underscores are kept.
     fn plain(&self, name: &str) -> String {
         let clean = |text: &str| {
-            let text: String =
-                text.chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' || c == ':' { c } else { '_' }).collect();
-            text
+            let invalid = |c: char| !c.is_ascii_alphanumeric() && c != ':' && c != '_';
+            text.split(invalid).filter(|p| !p.is_empty()).collect::<Vec<_>>().join("_")
         };
-        // A name that is classic already stays what it is.
-        let classic = model::labels::is_legacy_metric_name(name);
-        let mut out = if classic { name.to_owned() } else { cleaned(name) };
-        if out.is_empty() && name.contains('_') {
-            out = "_".to_owned();
-        }
+        let mut out = clean(name);
         if !self.namespace.is_empty() {
-            let namespace = cleaned(&clean(self.namespace));
-            out = format!("{namespace}_{out}");
+            out = format!("{}_{out}", clean(self.namespace));
         }
         digits_escaped(&mut out);
         out
@@ -243,13 +237,13 @@ impl LabelNamer {
         if reserved && !self.keep_underscores {
             out = format!("_{out}_");
         }
+        if out.chars().all(|c| c == '_') {
+            return Err(format!("normalization for label name {name:?} resulted in invalid name {out:?}"));
+        }
         if out.starts_with(|c: char| c.is_ascii_digit()) {
             out.insert_str(0, "key_");
         } else if self.mark_underscore && out.starts_with('_') && !out.starts_with("__") {
             out.insert_str(0, "key");
-        }
-        if out.chars().all(|c| c == '_') {
-            return Err(format!("normalization for label name {name:?} resulted in invalid name {out:?}"));
         }
         Ok(out)
     }

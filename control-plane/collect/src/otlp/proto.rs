@@ -282,7 +282,8 @@ fn any(mut w: Wire<'_>, depth: usize, left: &Left) -> Read<Value> {
             (4, Kind::Fixed64) => {
                 let v = w.double()?;
                 // Numbers that JSON does not have are texts.
-                out = if v.is_finite() { Value::Json(v.into()) } else { Value::Text(model::number::format(v)) };
+                out =
+                    if v.is_finite() { Value::Json(v.into()) } else { Value::Text(model::number::format(v)) };
             }
             (5, Kind::Bytes) => {
                 let (mut list, mut items) = (w.nested()?, Vec::new());
@@ -299,7 +300,8 @@ fn any(mut w: Wire<'_>, depth: usize, left: &Left) -> Read<Value> {
                 while let Some(tag) = list.tag()? {
                     match (tag.field, tag.kind) {
                         (1, Kind::Bytes) => {
-                            let (mut pair, mut name, mut value) = (list.nested()?, String::new(), Value::Empty);
+                            let (mut pair, mut name, mut value) =
+                                (list.nested()?, String::new(), Value::Empty);
                             while let Some(tag) = pair.tag()? {
                                 match (tag.field, tag.kind) {
                                     (1, Kind::Bytes) => name = text(pair.nested()?)?,

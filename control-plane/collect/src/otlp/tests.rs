@@ -12,7 +12,11 @@ use serde_json::Value;
 use std::{collections::BTreeMap, path::PathBuf};
 
 /// A table outside the repository: `SUITES_DIR`, else beside it.
-#[expect(clippy::disallowed_methods, clippy::print_stdout, reason = "tests find the suites, and say what they skip")]
+#[expect(
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    reason = "tests find the suites, and say what they skip"
+)]
 fn suite(name: &str) -> Option<Value> {
     let dir = std::env::var("SUITES_DIR").map_or_else(
         |_| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/suites")),
@@ -79,7 +83,12 @@ fn labels_are_named_as_the_translators_table_says() {
         let plain = "sanitized";
         for (mark_underscore, keep_underscores, fields, error) in [
             (false, false, &[plain][..], "wantSanitizationError"),
-            (false, true, &["sanitizedMultipleUnderscores", plain], "wantSanitizationMultipleUnderscoresError"),
+            (
+                false,
+                true,
+                &["sanitizedMultipleUnderscores", plain],
+                "wantSanitizationMultipleUnderscoresError",
+            ),
             (true, false, &["sanitizedUnderscoreLabelSanitization", plain], "wantSanitizationError"),
         ] {
             let name = text(case, "label");
@@ -123,8 +132,10 @@ fn attributes_become_labels_as_the_table_says() {
             metrics: Vec::new(),
         };
         let ignored = list(&case["ignoreAttrs"]);
-        let point: Vec<Attribute> =
-            attributes(&fixture("attrs", "default")).into_iter().filter(|(n, _)| !ignored.contains(n)).collect();
+        let point: Vec<Attribute> = attributes(&fixture("attrs", "default"))
+            .into_iter()
+            .filter(|(n, _)| !ignored.contains(n))
+            .collect();
         let promotion = Promotion {
             resource: list(&case["promoteResourceAttributes"]),
             all_resource: case["promoteAllResourceAttributes"] == true,
@@ -191,7 +202,10 @@ fn an_export_becomes_series() {
     let first = &made.series[0];
     assert_eq!((first.point.start, first.exemplars.len()), (Some(1000), 1));
     assert_eq!(first.exemplars[0].labels.value("trace_id"), "5b8efff798038103d269b633813fc60c");
-    assert_eq!(first.about.as_ref().map(|a| (a.kind.as_str(), a.help.as_str())), Some(("counter", "Requests.")));
+    assert_eq!(
+        first.about.as_ref().map(|a| (a.kind.as_str(), a.help.as_str())),
+        Some(("counter", "Requests."))
+    );
     assert!(made.series[6].point.value.is_stale(), "a point without a value ends its series");
     assert_eq!(made.rejected, 1);
     assert!(made.why.contains("\"delta\"") && made.why.contains("cumulative"), "{}", made.why);
@@ -208,7 +222,8 @@ fn put(field: u8, body: &[u8]) -> Vec<u8> {
 #[test]
 fn protobuf_reads_as_json_does() {
     let attribute = [put(1, b"http.route"), put(2, &put(1, b"/"))].concat();
-    let times = [&[2 << 3 | 1][..], &1_000_000_000u64.to_le_bytes(), &[3 << 3 | 1], &2_000_000_000u64.to_le_bytes()];
+    let times =
+        [&[2 << 3 | 1][..], &1_000_000_000u64.to_le_bytes(), &[3 << 3 | 1], &2_000_000_000u64.to_le_bytes()];
     let value = [&[6 << 3 | 1][..], &7u64.to_le_bytes()].concat();
     let point = [times.concat(), value, put(7, &attribute)].concat();
     let sum = [put(1, &point), vec![2 << 3, 2, 3 << 3, 1]].concat();
@@ -217,7 +232,10 @@ fn protobuf_reads_as_json_does() {
     let all = put(1, &[put(1, &resource), put(2, &put(2, &metric))].concat());
     let made = convert(&proto::read(&all).expect("reads"), &Promotion::default());
     assert_eq!(made.series.len(), 1);
-    assert_eq!(made.series[0].labels.to_string(), r#"{__name__="http_requests_total", http_route="/", job="shop"}"#);
+    assert_eq!(
+        made.series[0].labels.to_string(),
+        r#"{__name__="http_requests_total", http_route="/", job="shop"}"#
+    );
     assert_eq!(made.series[0].point.start, Some(1000));
 }
 

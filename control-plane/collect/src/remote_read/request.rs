@@ -58,7 +58,9 @@ impl Request {
         while let Some(tag) = w.tag()? {
             match (tag.field, tag.kind) {
                 (1, Kind::Bytes) if queries.len() < MOST_QUERIES => queries.push(query(w.nested()?)?),
-                (1, Kind::Bytes) => return Err(BadRequest(format!("it has more than {MOST_QUERIES} queries"))),
+                (1, Kind::Bytes) => {
+                    return Err(BadRequest(format!("it has more than {MOST_QUERIES} queries")));
+                }
                 (2, kind) => w.repeated(kind, Kind::Varint, Wire::varint, &mut types)?,
                 _ => w.skip(tag.kind)?,
             }
@@ -121,7 +123,9 @@ fn hints(mut w: Wire<'_>) -> Result<Hints, BadRequest> {
         match (tag.field, tag.kind) {
             (1, Kind::Varint) => hints.step = w.int64()?.max(0),
             (2, Kind::Bytes) => hints.func = text(w.nested()?)?,
-            (5, Kind::Bytes) if hints.grouping.len() < MOST_MATCHERS => hints.grouping.push(text(w.nested()?)?),
+            (5, Kind::Bytes) if hints.grouping.len() < MOST_MATCHERS => {
+                hints.grouping.push(text(w.nested()?)?)
+            }
             (6, Kind::Varint) => hints.by = w.varint()? != 0,
             (7, Kind::Varint) => hints.range = w.int64()?.max(0),
             _ => w.skip(tag.kind)?,

@@ -16,9 +16,8 @@ use rules::{Rules, RulesDeps};
 use state::State;
 use std::{path::Path, process::Command, sync::Arc, time::Duration};
 use web::{
-    About, Access, Beat, BeatOutcome, BeatRefusal, Observed, Plane, ProbeView, Reload, Role, RouteInfo, Runtime,
-    TargetView,
-    access::Need,
+    About, Access, Beat, BeatOutcome, BeatRefusal, Observed, Plane, ProbeView, Reload, Role, RouteInfo,
+    Runtime, TargetView, access::Need,
 };
 
 const TOKENS: &str = "tokens:\n\
@@ -229,6 +228,9 @@ async fn what_changes_something_needs_more_than_a_viewer() {
         "/api/v1/query",
         "/api/v1/query_range",
         "/api/v1/query_exemplars",
+        "/api/v1/format_query",
+        "/api/v1/parse_query",
+        "/api/v1/read",
         "/api/v1/series",
         "/api/v1/labels",
     ];

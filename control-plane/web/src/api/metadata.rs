@@ -42,7 +42,10 @@ fn limit(params: &Params, name: &str) -> Result<Option<usize>, ApiFailure> {
 }
 
 /// The entries of all families, or of one.
-fn entries<'a>(of: &'a Families, metric: Option<&str>) -> Box<dyn Iterator<Item = (&'a String, &'a Metadata)> + 'a> {
+fn entries<'a>(
+    of: &'a Families,
+    metric: Option<&str>,
+) -> Box<dyn Iterator<Item = (&'a String, &'a Metadata)> + 'a> {
     match metric {
         Some(metric) => Box::new(of.get_key_value(metric).into_iter()),
         None => Box::new(of.iter()),
@@ -59,7 +62,8 @@ fn by_metric(plane: &Plane, params: &Params) -> Result<Response, ApiFailure> {
             said.push(about);
         }
     }
-    let shown = |about: &&Metadata| json!({"type": about.kind.as_str(), "help": about.help, "unit": about.unit});
+    let shown =
+        |about: &&Metadata| json!({"type": about.kind.as_str(), "help": about.help, "unit": about.unit});
     let found: BTreeMap<&str, Vec<Value>> = found
         .into_iter()
         .take(most.unwrap_or(usize::MAX))

@@ -124,7 +124,9 @@ fn refused(encoding: Encoding, refusal: &Refusal) -> Response {
         Refusal::Limit { message, after } => {
             (StatusCode::TOO_MANY_REQUESTS, RESOURCE_EXHAUSTED, message, Some(*after))
         }
-        Refusal::Busy { message, after } => (StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE, message, Some(*after)),
+        Refusal::Busy { message, after } => {
+            (StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE, message, Some(*after))
+        }
         Refusal::Failed(why) => {
             tracing::error!(error = %why, "an export request could not be taken");
             (StatusCode::INTERNAL_SERVER_ERROR, INTERNAL, "it failed inside; the log has it", None)

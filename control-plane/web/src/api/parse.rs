@@ -140,7 +140,13 @@ fn milliseconds(duration: Option<&Duration>) -> i64 {
     fn seconds(of: &Duration) -> f64 {
         match &of.kind {
             DurationKind::Number(n) => n.value,
-            DurationKind::Sign { negative, of } => if *negative { -seconds(of) } else { seconds(of) },
+            DurationKind::Sign { negative, of } => {
+                if *negative {
+                    -seconds(of)
+                } else {
+                    seconds(of)
+                }
+            }
             DurationKind::Paren(of) => seconds(of),
             _ => 0.0,
         }

@@ -199,11 +199,10 @@ async fn answer(plane: &Plane, common: Common, when: When) -> Result<Response, A
     let Common { query: text, timeout, lookback, limit, stats, per_step } = common;
     let query = Query { text: &text.clone(), when, timeout, lookback };
     // A large result takes its time to write: that, too, is no work for a thread that others wait for.
-    let body =
-        run(plane, query, move |result, took| {
-            body(&text, &result, limit, stats.then(|| stats_of(&result.stats, took, when, per_step)))
-        })
-        .await?;
+    let body = run(plane, query, move |result, took| {
+        body(&text, &result, limit, stats.then(|| stats_of(&result.stats, took, when, per_step)))
+    })
+    .await?;
     Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
 }
 

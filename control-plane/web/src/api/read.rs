@@ -71,7 +71,8 @@ async fn streamed(plane: &Plane, request: Request) -> Result<Response, ApiFailur
         None => None,
     };
     let rest = stream::unfold(frames, |mut frames| async move { Some((frames.recv().await?, frames)) });
-    let body = stream::iter(first).chain(rest).map(|frame| frame.map_err(|e| std::io::Error::other(e.message)));
+    let body =
+        stream::iter(first).chain(rest).map(|frame| frame.map_err(|e| std::io::Error::other(e.message)));
     let kind = "application/x-streamed-protobuf; proto=prometheus.ChunkedReadResponse";
     Ok(([(header::CONTENT_TYPE, kind)], Body::from_stream(body)).into_response())
 }

@@ -85,8 +85,13 @@ fn target(view: &TargetView, external: &str) -> Value {
 fn targets(plane: &Plane, params: &Params) -> Response {
     let pool = params.get("scrapePool");
     let wanted = |p: &str| pool.is_none_or(|asked| asked == p);
-    let mut active: Vec<Value> =
-        plane.observed.targets().iter().filter(|t| wanted(&t.pool)).map(|t| target(t, &plane.external_url)).collect();
+    let mut active: Vec<Value> = plane
+        .observed
+        .targets()
+        .iter()
+        .filter(|t| wanted(&t.pool))
+        .map(|t| target(t, &plane.external_url))
+        .collect();
     let mut dropped = Vec::new();
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();
     for labels in plane.observed.dropped() {
@@ -110,12 +115,11 @@ fn targets(plane: &Plane, params: &Params) -> Response {
     }))
 }
 
-
 fn relabel_steps(plane: &Plane, params: &Params) -> Result<Response, ApiFailure> {
     let pool = scrape_pool(params)?;
     let text = params.get("labels").ok_or_else(|| ApiFailure::bad_data("no labels parameter provided"))?;
-    let labels: BTreeMap<String, String> =
-        serde_json::from_str(text).map_err(|e| invalid("labels", &format!("it is no object of texts: {e}")))?;
+    let labels: BTreeMap<String, String> = serde_json::from_str(text)
+        .map_err(|e| invalid("labels", &format!("it is no object of texts: {e}")))?;
     let labels = Labels::from_pairs(labels);
     let steps = plane.observed.relabel_steps(pool, &labels);
     let steps = steps.ok_or_else(|| ApiFailure::bad_data(no_pool(pool)))?;

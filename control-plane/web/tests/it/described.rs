@@ -5,7 +5,7 @@ use crate::{
     openapi::OpenApi,
     plane::{Answer, NOW, NOW_S, Running, Seen, Setup, encoded, labels},
 };
-use collect::{Families, MetricType, Metadata, RelabelRule, RelabelStep};
+use collect::{Families, Metadata, MetricType, RelabelRule, RelabelStep};
 use model::{Append, Batch};
 use serde_json::{Value, json};
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
@@ -124,7 +124,12 @@ const ASKS: &[Ask] = &[
     ("get", "/query", &[("query", "up"), ("time", "soon")], 400),
     ("get", "/query", &[("query", "up"), ("timeout", "0")], 503),
     ("get", "/query", &[("query", "label_replace(up, \"a\", \"b\", \"job\", \"(\")")], 422),
-    ("get", "/query_range", &[("query", "up"), ("start", NOW_S), ("end", NOW_S), ("step", "15s"), ("stats", "all")], 200),
+    (
+        "get",
+        "/query_range",
+        &[("query", "up"), ("start", NOW_S), ("end", NOW_S), ("step", "15s"), ("stats", "all")],
+        200,
+    ),
     ("post", "/query_range", &[("query", "up"), ("start", NOW_S), ("end", NOW_S), ("step", "0")], 400),
     ("get", "/query_exemplars", &[("query", "up"), ("start", "0"), ("end", NOW_S)], 200),
     ("post", "/query_exemplars", &[("query", "up{")], 400),
@@ -235,7 +240,10 @@ async fn what_is_said_about_metrics_is_told_once_for_all_who_say_it() {
     assert_eq!(data("/metadata?limit=1").await, json!({"shared": gauge}));
     assert_eq!(data("/metadata?limit=0").await, json!({}));
     let one = data("/metadata?metric=up_total&limit_per_metric=2").await;
-    assert_eq!((one.as_object().map(serde_json::Map::len), one["up_total"].as_array().map(Vec::len)), (Some(1), Some(2)));
+    assert_eq!(
+        (one.as_object().map(serde_json::Map::len), one["up_total"].as_array().map(Vec::len)),
+        (Some(1), Some(2))
+    );
     let of = data("/targets/metadata?metric=up_total&match_target=%7Bjob%3D%22api%22%7D").await;
     assert_eq!(
         of,
@@ -273,15 +281,27 @@ async fn an_expression_is_laid_out_and_taken_apart() {
     assert_eq!((&tree["matching"], &tree["bool"]), (&Value::Null, &json!(true)));
     assert_eq!(tree["rhs"], json!({"type": "numberLiteral", "val": "1"}));
     let (top, call) = (&tree["lhs"], &tree["lhs"]["expr"]["expr"]);
-    assert_eq!((&top["op"], &top["grouping"], &top["param"]["val"]), (&json!("topk"), &json!(["a"]), &json!("2")));
-    assert_eq!(call["func"], json!({"name": "rate", "argTypes": ["matrix"], "variadic": 0, "returnType": "vector"}));
+    assert_eq!(
+        (&top["op"], &top["grouping"], &top["param"]["val"]),
+        (&json!("topk"), &json!(["a"]), &json!("2"))
+    );
+    assert_eq!(
+        call["func"],
+        json!({"name": "rate", "argTypes": ["matrix"], "variadic": 0, "returnType": "vector"})
+    );
     let range = &call["args"][0];
-    assert_eq!((&range["type"], &range["range"], &range["offset"]), (&json!("matrixSelector"), &json!(300_000), &json!(60_000)));
+    assert_eq!(
+        (&range["type"], &range["range"], &range["offset"]),
+        (&json!("matrixSelector"), &json!(300_000), &json!(60_000))
+    );
     assert_eq!((&range["startOrEnd"], &range["timestamp"]), (&json!("end"), &Value::Null));
     let sets = data("parse_query", "a and on (b) c").await;
     assert_eq!((&sets["matching"]["card"], &sets["matching"]["on"]), (&json!("many-to-many"), &json!(true)));
     let sub = data("parse_query", "max_over_time((x)[1h:1m] @ 1.5)").await["args"][0].clone();
-    assert_eq!((&sub["type"], &sub["step"], &sub["timestamp"]), (&json!("subquery"), &json!(60_000), &json!(1500)));
+    assert_eq!(
+        (&sub["type"], &sub["step"], &sub["timestamp"]),
+        (&json!("subquery"), &json!(60_000), &json!(1500))
+    );
 }
 
 #[tokio::test]
@@ -292,7 +312,10 @@ async fn a_failed_reload_is_told_to_whoever_looks_and_listens() {
     assert_eq!(vigie.get("/api/v1/notifications").await.json()["data"], json!([]));
     *vigie.reload.lock().expect("lock") = Err("a.yaml:1:1: bad".to_owned());
     let told = vigie.get("/api/v1/notifications").await.json()["data"][0].clone();
-    assert_eq!(told, json!({"text": "Configuration reload has failed.", "date": "2023-11-14T22:13:20.000Z", "active": true}));
+    assert_eq!(
+        told,
+        json!({"text": "Configuration reload has failed.", "date": "2023-11-14T22:13:20.000Z", "active": true})
+    );
     let mut events = String::new();
     while !events.contains("\"active\":true") {
         let more = tokio::time::timeout(Duration::from_secs(20), live.chunk()).await.expect("in time");

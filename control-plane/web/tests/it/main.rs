@@ -12,6 +12,7 @@ mod console;
 mod described;
 mod load;
 mod openapi;
+mod otlp;
 mod plane;
 mod probes;
 mod prometheus;

@@ -25,8 +25,7 @@ use std::{
 };
 use web::{
     About, Access, Beat, BeatOutcome, BeatRefusal, Observed, Plane, ProbeView, Reload, RouteInfo, Runtime,
-    TargetView,
-    access::TokensFile,
+    TargetView, access::TokensFile,
 };
 
 /// Where the clock starts: 2023-11-14T22:13:20Z.
