@@ -117,6 +117,13 @@ impl OtlpReceiver {
     }
 }
 
+/// Whether a body is a request; it is converted all the way.
+pub(crate) fn made_of(encoding: Encoding, body: &[u8]) -> bool {
+    let Ok(read) = read(encoding, false, body) else { return false };
+    let converted = convert::convert(&read, &convert::Promotion::default());
+    !Encoder::default().labelled(&converted.series).is_empty()
+}
+
 fn read(encoding: Encoding, gzip: bool, body: &[u8]) -> Result<Vec<data::ResourceMetrics>, Refusal> {
     let most = match encoding {
         Encoding::Protobuf => MOST_BYTES,

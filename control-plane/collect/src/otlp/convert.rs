@@ -24,6 +24,9 @@ const ZERO_THRESHOLD: f64 = 1e-128;
 /// Buckets of one histogram, after which it is refused.
 const MOST_BUCKETS: usize = 10_000;
 
+/// Text of labels that a request may come to.
+const MOST_LABEL_BYTES: usize = 64 << 20;
+
 /// A gap of so many empty buckets is cheaper written out than as a span of its own.
 const SMALL_GAP: usize = 2;
 
@@ -44,6 +47,8 @@ pub(crate) struct Converted {
     /// Points that are not taken, and why the first of them is not.
     pub(crate) rejected: u64,
     pub(crate) why: String,
+    /// What the labels come to: the buckets of a histogram multiply them.
+    label_bytes: usize,
 }
 
 impl Converted {
@@ -58,9 +63,19 @@ impl Converted {
 pub(crate) fn convert(all: &[ResourceMetrics], promotion: &Promotion) -> Converted {
     let mut out = Converted::default();
     for resource in all {
+        let of_resource = resource_labels(&resource.attributes, promotion);
         for scope in &resource.scopes {
+            let of_scope = scope_labels(scope, promotion);
+            let outer = match (&of_resource, &of_scope) {
+                (Ok(resource), Ok(scope)) => (resource, scope),
+                (Err(why), _) | (_, Err(why)) => {
+                    let points = scope.metrics.iter().map(|m| m.points.len()).sum();
+                    out.reject(points, || why.clone());
+                    continue;
+                }
+            };
             for metric in &scope.metrics {
-                Of { resource, scope, metric, promotion }.convert(&mut out);
+                Of { resource: outer.0, scope: outer.1, metric, promotion }.convert(&mut out);
             }
         }
         target_info(resource, promotion, &mut out);
@@ -105,39 +120,50 @@ fn translated<'a>(
     Ok(out)
 }
 
-/// The labels of a point, without a name.
-pub(crate) fn labels(
-    resource: &[Attribute],
-    scope: &ScopeMetrics,
-    point: &[Attribute],
-    promotion: &Promotion,
-) -> Result<BTreeMap<String, String>, String> {
-    let namer = promotion.labels;
-    // A name of a metric among the attributes is not one.
-    let mut out = translated(point.iter().filter(|(name, _)| name != METRIC_NAME), namer)?;
-    let promoted = resource.iter().filter(|(name, _)| {
+/// Labels that all points of a resource or a scope have.
+type Outer = BTreeMap<String, String>;
+
+/// What a resource gives its points: first what they may have another value of, then what they may not.
+pub(crate) fn resource_labels(attributes: &[Attribute], promotion: &Promotion) -> Result<[Outer; 2], String> {
+    let promoted = attributes.iter().filter(|(name, _)| {
         if promotion.all_resource {
             !promotion.ignore_resource.contains(name)
         } else {
             promotion.resource.contains(name)
         }
     });
-    for (name, value) in translated(promoted, namer)? {
-        out.entry(name).or_insert(value);
-    }
+    let own = identity(attributes).into_iter().filter(|(_, value)| !value.is_empty());
+    Ok([translated(promoted, promotion.labels)?, own.map(|(name, value)| (name.to_owned(), value)).collect()])
+}
+
+pub(crate) fn scope_labels(scope: &ScopeMetrics, promotion: &Promotion) -> Result<Outer, String> {
+    let mut out = Outer::new();
     if promotion.scope {
         let own = [("name", &scope.name), ("version", &scope.version), ("schema_url", &scope.schema_url)];
         for (name, value) in own {
             out.insert(format!("otel_scope_{name}"), value.clone());
         }
         for (name, value) in &scope.attributes {
-            out.insert(namer.name(&format!("otel_scope_{name}"))?, value.clone());
+            out.insert(promotion.labels.name(&format!("otel_scope_{name}"))?, value.clone());
         }
     }
-    for (name, value) in identity(resource) {
-        if !value.is_empty() {
-            out.insert(name.to_owned(), value);
-        }
+    Ok(out)
+}
+
+/// The labels of a point, without a name.
+pub(crate) fn labels(
+    [promoted, identity]: &[Outer; 2],
+    scope: &Outer,
+    point: &[Attribute],
+    namer: LabelNamer,
+) -> Result<Outer, String> {
+    // A name of a metric among the attributes is not one.
+    let mut out = translated(point.iter().filter(|(name, _)| name != METRIC_NAME), namer)?;
+    for (name, value) in promoted {
+        out.entry(name.clone()).or_insert_with(|| value.clone());
+    }
+    for (name, value) in scope.iter().chain(identity) {
+        out.insert(name.clone(), value.clone());
     }
     out.retain(|_, value| !value.is_empty());
     Ok(out)
@@ -145,8 +171,8 @@ pub(crate) fn labels(
 
 /// A metric with what it is in.
 struct Of<'a> {
-    resource: &'a ResourceMetrics,
-    scope: &'a ScopeMetrics,
+    resource: &'a [Outer; 2],
+    scope: &'a Outer,
     metric: &'a Metric,
     promotion: &'a Promotion,
 }
@@ -194,8 +220,17 @@ impl Of<'_> {
             unit: unit_name(&self.metric.unit),
         });
         for point in points {
-            let labels = labels(&self.resource.attributes, self.scope, &point.attributes, self.promotion);
+            let labels = labels(self.resource, self.scope, &point.attributes, self.promotion.labels);
             let made = labels.and_then(|labels| {
+                let bytes: usize = labels.iter().map(|(name, value)| name.len() + value.len()).sum();
+                let series = point.bucket_counts.len() + point.quantiles.len() + 3;
+                out.label_bytes = out.label_bytes.saturating_add(bytes.saturating_mul(series));
+                if out.label_bytes > MOST_LABEL_BYTES {
+                    return Err(format!(
+                        "the labels of all series together take more than {} MiB: send fewer points at a time",
+                        MOST_LABEL_BYTES >> 20
+                    ));
+                }
                 let mut to = Making { labels, point, about: Arc::clone(&about), out: Vec::new() };
                 match shape {
                     Shape::Gauge | Shape::Sum => to.put(&named, "", None, point.value),
@@ -278,24 +313,26 @@ impl Making<'_> {
             return Err(format!("a histogram has more than {MOST_BUCKETS} buckets"));
         }
         self.sum_and_count(name);
-        let mut below = f64::NEG_INFINITY;
+        let mut exemplars: Vec<&Exemplar> = self.point.exemplars.iter().collect();
+        exemplars.sort_by(|a, b| a.value.total_cmp(&b.value));
+        let mut exemplars = exemplars.as_slice();
         let mut so_far = 0u64;
         // Without counts the bounds say nothing.
         for (bound, in_bucket) in bounds.iter().zip(bucket_counts) {
             so_far = so_far.saturating_add(*in_bucket);
-            self.bucket(name, (below, *bound), so_far);
-            below = *bound;
+            let within = exemplars.partition_point(|e| e.value <= *bound);
+            let (within, beyond) = exemplars.split_at(within);
+            self.bucket(name, *bound, so_far, within);
+            exemplars = beyond;
         }
-        self.bucket(name, (below, f64::INFINITY), *count);
+        self.bucket(name, f64::INFINITY, *count, exemplars);
         Ok(())
     }
 
-    fn bucket(&mut self, name: &str, (below, bound): (f64, f64), so_far: u64) {
+    fn bucket(&mut self, name: &str, bound: f64, so_far: u64, within: &[&Exemplar]) {
         self.put(name, "_bucket", Some(("le", number::format(bound))), float(so_far));
-        let within = self.point.exemplars.iter().filter(|e| below < e.value && e.value <= bound);
-        let within = within.map(exemplar).collect();
         if let Some(one) = self.out.last_mut() {
-            one.exemplars = within;
+            one.exemplars = within.iter().map(|e| exemplar(e)).collect();
         }
     }
 

@@ -1,8 +1,8 @@
 //! Names, labels and samples, held against the tables of their owners.
 
 use super::{
-    convert::{Promotion, convert, labels},
-    data::{Attribute, Kind, ScopeMetrics},
+    convert::{Promotion, convert, labels, resource_labels, scope_labels},
+    data::{Attribute, Kind, Metric, Point, ResourceMetrics, ScopeMetrics, Shape, Temporality},
     json,
     name::{LabelNamer, MetricNamer, unit_name},
     proto,
@@ -12,11 +12,7 @@ use serde_json::Value;
 use std::{collections::BTreeMap, path::PathBuf};
 
 /// A table outside the repository: `SUITES_DIR`, else beside it.
-#[expect(
-    clippy::disallowed_methods,
-    clippy::print_stdout,
-    reason = "tests find the suites, and say what they skip"
-)]
+#[expect(clippy::disallowed_methods, reason = "tests find the suites by environment variables")]
 fn suite(name: &str) -> Option<Value> {
     let dir = std::env::var("SUITES_DIR").map_or_else(
         |_| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/suites")),
@@ -146,8 +142,10 @@ fn attributes_become_labels_as_the_table_says() {
                 keep_underscores: case["labelNamePreserveMultipleUnderscores"] == true,
             },
         };
-        let mut got =
-            labels(&attributes(&fixture("resource", "default")), &scope, &point, &promotion).expect("labels");
+        let of_resource =
+            resource_labels(&attributes(&fixture("resource", "default")), &promotion).expect("labels");
+        let of_scope = scope_labels(&scope, &promotion).expect("labels");
+        let mut got = labels(&of_resource, &of_scope, &point, promotion.labels).expect("labels");
         got.insert("__name__".to_owned(), "test_metric".to_owned());
         let want: BTreeMap<String, String> = attributes(&case["expectedLabels"]).into_iter().collect();
         assert_eq!(got, want, "{}", case["name"]);
@@ -258,4 +256,27 @@ fn what_is_no_export_says_why() {
     assert!(proto::read(&empty).expect_err("too many").to_string().contains("send fewer"));
     let empty = format!("{{\"resourceMetrics\": [{}]}}", vec!["{}"; super::MOST_PARTS].join(","));
     assert!(json::read(empty.as_bytes()).expect_err("too many").to_string().contains("send fewer"));
+}
+
+#[test]
+fn buckets_do_not_multiply_labels_without_end() {
+    let point = Point {
+        attributes: vec![("long".to_owned(), "x".repeat(1 << 20))],
+        at: 1_000_000,
+        bucket_counts: vec![0; 1001],
+        bounds: (0..1000).map(f64::from).collect(),
+        ..Point::default()
+    };
+    let metric = Metric {
+        name: "m".to_owned(),
+        shape: Shape::Histogram,
+        temporality: Temporality::Cumulative,
+        points: vec![point],
+        ..Metric::default()
+    };
+    let scope = ScopeMetrics { metrics: vec![metric], ..ScopeMetrics::default() };
+    let all = [ResourceMetrics { scopes: vec![scope], ..ResourceMetrics::default() }];
+    let made = convert(&all, &Promotion::default());
+    assert_eq!((made.series.len(), made.rejected), (0, 1));
+    assert!(made.why.contains("more than 64 MiB"), "{}", made.why);
 }
