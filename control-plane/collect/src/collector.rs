@@ -20,7 +20,11 @@ use crate::{
         heartbeat::{Beat, BeatError, Heartbeats},
     },
     recorder::{Reading, Recorder, reading},
-    scrape::{fetch::Clients, target::Target},
+    scrape::{
+        fetch::Clients,
+        relabel::{self, RelabelStep},
+        target::Target,
+    },
     self_::{SelfSource, based},
 };
 use discover::Pool;
@@ -199,6 +203,13 @@ impl Collector {
             dropped: state.pools.iter().flat_map(Pool::dropped).collect(),
             scrape_pools: state.pools.iter().map(|p| p.job.name.clone()).collect(),
         }
+    }
+
+    /// What the rules of a job make of a target's labels, one after the other; `None` where there is no such job.
+    pub fn relabel_steps(&self, scrape_pool: &str, labels: &Labels) -> Option<Vec<RelabelStep>> {
+        let state = self.state();
+        let pool = state.pools.iter().find(|p| p.job.name == scrape_pool)?;
+        Some(relabel::steps(&pool.job.relabel, labels))
     }
 
     pub fn stats(&self) -> Stats {

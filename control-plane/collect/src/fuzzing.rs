@@ -13,6 +13,21 @@ pub fn text(bytes: &[u8]) -> bool {
     parse(Format::Text, bytes)
 }
 
+/// An export request of OpenTelemetry in protobuf.
+pub fn otlp_protobuf(bytes: &[u8]) -> bool {
+    crate::otlp::made_of(crate::otlp::Encoding::Protobuf, bytes)
+}
+
+/// An export request of OpenTelemetry in JSON.
+pub fn otlp_json(bytes: &[u8]) -> bool {
+    crate::otlp::made_of(crate::otlp::Encoding::Json, bytes)
+}
+
+/// A read request, compressed.
+pub fn remote_read(bytes: &[u8]) -> bool {
+    crate::remote_read::Request::read(bytes).is_ok()
+}
+
 /// A body in OpenMetrics.
 pub fn openmetrics(bytes: &[u8]) -> bool {
     parse(Format::OpenMetrics, bytes)

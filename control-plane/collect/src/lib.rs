@@ -16,8 +16,10 @@ mod expand;
 #[doc(hidden)]
 pub mod fuzzing;
 mod host;
+pub mod otlp;
 mod probe;
 mod recorder;
+pub mod remote_read;
 pub mod remote_write;
 mod schedule;
 mod scrape;
@@ -36,5 +38,6 @@ pub use scrape::{
     config::parse_bytes,
     exposition::MetricType,
     ingest::{Families, Metadata},
+    relabel::{RelabelRule, RelabelStep},
 };
 pub use self_::{SelfSource, tsdb_source};

@@ -10,7 +10,7 @@ mod known;
 mod receiver;
 mod refusal;
 mod request;
-mod send;
+pub(crate) mod send;
 pub(crate) mod wire;
 
 pub use receiver::{Inbox, Outcome, Receiver, ReceiverConfig, Refusal, Written};

@@ -16,6 +16,7 @@ pub mod hint;
 pub mod histogram;
 pub mod memory;
 pub mod parse;
+mod pretty;
 mod print;
 pub mod value;
 

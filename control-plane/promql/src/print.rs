@@ -110,12 +110,22 @@ impl fmt::Display for Selector {
 
 impl fmt::Display for Subquery {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}[{}:", self.expr, self.range)?;
-        if let Some(step) = &self.step {
+        write!(f, "{}{}", self.expr, Window(self))
+    }
+}
+
+/// What stands behind the expression of a subquery.
+pub(crate) struct Window<'a>(pub(crate) &'a Subquery);
+
+impl fmt::Display for Window<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Window(of) = self;
+        write!(f, "[{}:", of.range)?;
+        if let Some(step) = &of.step {
             step.fmt(f)?;
         }
         f.write_str("]")?;
-        modifiers(f, self.offset.as_ref(), self.at)
+        modifiers(f, of.offset.as_ref(), of.at)
     }
 }
 
@@ -148,14 +158,26 @@ impl fmt::Display for Call {
     }
 }
 
+/// What stands before the parentheses of an aggregation.
+pub(crate) struct Grouped<'a>(pub(crate) &'a Aggregate);
+
+impl fmt::Display for Grouped<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Grouped(of) = self;
+        f.write_str(of.op.as_str())?;
+        if of.without {
+            write!(f, " without {} ", Names(&of.grouping))
+        } else if !of.grouping.is_empty() {
+            write!(f, " by {} ", Names(&of.grouping))
+        } else {
+            Ok(())
+        }
+    }
+}
+
 impl fmt::Display for Aggregate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.op.as_str())?;
-        if self.without {
-            write!(f, " without {} ", Names(&self.grouping))?;
-        } else if !self.grouping.is_empty() {
-            write!(f, " by {} ", Names(&self.grouping))?;
-        }
+        Grouped(self).fmt(f)?;
         match &self.param {
             Some(param) => write!(f, "({param}, {})", self.expr),
             None => write!(f, "({})", self.expr),
@@ -165,11 +187,21 @@ impl fmt::Display for Aggregate {
 
 impl fmt::Display for Binary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.lhs, self.op.as_str())?;
-        if self.return_bool {
+        write!(f, "{} {} {}", self.lhs, Operator(self), self.rhs)
+    }
+}
+
+/// An operator with its modifiers.
+pub(crate) struct Operator<'a>(pub(crate) &'a Binary);
+
+impl fmt::Display for Operator<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Operator(of) = self;
+        f.write_str(of.op.as_str())?;
+        if of.return_bool {
             f.write_str(" bool")?;
         }
-        let m = &self.matching;
+        let m = &of.matching;
         if m.on || !m.labels.is_empty() || m.cardinality != Cardinality::OneToOne {
             write!(f, " {} {}", if m.on { "on" } else { "ignoring" }, Names(&m.labels))?;
         }
@@ -190,6 +222,6 @@ impl fmt::Display for Binary {
                 }
             }
         }
-        write!(f, " {}", self.rhs)
+        Ok(())
     }
 }

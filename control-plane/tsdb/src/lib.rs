@@ -37,6 +37,6 @@ mod store;
 use chunk::check_histogram;
 pub use disk::{Disk, StdDisk};
 pub use store::{
-    Cardinality, Count, Damage, Deletion, Importer, MaintainError, Maintained, OpenError, OpenReport, Stats,
-    Tsdb, TsdbConfig,
+    BlockInfo, Cardinality, Count, Damage, Deletion, Importer, MaintainError, Maintained, OpenError,
+    OpenReport, Stats, Tsdb, TsdbConfig,
 };

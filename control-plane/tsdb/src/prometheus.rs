@@ -31,7 +31,9 @@ mod varbit;
 mod writer;
 
 pub use block::{Block, SeriesReader};
+pub use crc::crc32c;
 pub use directory::{Directory, Found, Kind};
+pub use encode::{Encoded as EncodedChunk, encode as encode_chunks};
 pub use error::BlockError;
 pub use export::{Export, ExportError, ExportOptions, Exported};
 #[doc(hidden)]

@@ -9,7 +9,7 @@ mod config;
 mod maintain;
 mod read;
 
-pub use admin::{Cardinality, Count, Deletion, Importer};
+pub use admin::{BlockInfo, Cardinality, Count, Deletion, Importer};
 pub use config::{Damage, OpenError, OpenReport, TsdbConfig};
 pub use maintain::{MaintainError, Maintained};
 

@@ -1,6 +1,6 @@
 //! The whole configuration as one value: built from every file, or refused with every problem of every file.
 
-use crate::{options::Options, prometheus_config};
+use crate::{options::Options, prometheus_config, shown_config::ShownConfig};
 use alerting::RoutingConfig;
 use budget::BudgetConfig;
 use collect::{CollectConfig, CollectFiles, File, ProbeDefaults, remote_write::SendConfig};
@@ -37,6 +37,8 @@ pub struct Loaded {
     pub routing: RoutingConfig,
     pub budgets: BudgetConfig,
     pub dashboards: Vec<Dashboard>,
+    /// What is shown of it.
+    pub shown: ShownConfig,
     /// The files that were read.
     pub files: Vec<String>,
 }
@@ -96,6 +98,11 @@ impl Loaded {
             }
             _ => folder("alerts/rules").map(|dir| yaml_files(&dir)).unwrap_or_default(),
         };
+        let rule_names: Vec<String> = rule_files.iter().map(|p| p.display().to_string()).collect();
+        let shown = ShownConfig::new(
+            scrape.iter().chain(&sent).map(|(_, name, text)| (name.as_str(), text.as_str())),
+            &rule_names,
+        );
         let collect =
             keep(collect(options, scrape.as_ref(), whole_prometheus, probes.as_ref()), &mut problems);
         let mut rules = Vec::new();
@@ -136,6 +143,7 @@ impl Loaded {
                     routing,
                     budgets,
                     dashboards,
+                    shown,
                     files: names,
                 }),
             _ => Err(problems),

@@ -1,6 +1,6 @@
 //! The collector as the web shows it.
 
-use collect::{BeatError, Collector, Families, Health, remote_write::Receiver};
+use collect::{BeatError, Collector, Families, Health, RelabelStep, remote_write::Receiver};
 use model::Labels;
 use std::sync::{Arc, OnceLock};
 use web::{Beat, BeatOutcome, BeatRefusal, Observed, ProbeView, TargetView};
@@ -82,12 +82,21 @@ impl Observed for Seen {
             error: text(t.last_error).or_else(|| cut_off(t.refused)),
             interval: t.interval,
             timeout: t.timeout,
+            families: t.families,
         };
         self.0.snapshot().targets.into_iter().map(view).collect()
     }
 
     fn dropped(&self) -> Vec<Labels> {
         self.0.snapshot().dropped.into_iter().map(|d| d.discovered_labels).collect()
+    }
+
+    fn scrape_pools(&self) -> Vec<String> {
+        self.0.snapshot().scrape_pools
+    }
+
+    fn relabel_steps(&self, scrape_pool: &str, labels: &Labels) -> Option<Vec<RelabelStep>> {
+        self.0.relabel_steps(scrape_pool, labels)
     }
 
     fn beat(&self, beat: Beat) -> BeatOutcome {

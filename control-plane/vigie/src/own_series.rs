@@ -17,6 +17,7 @@ use std::sync::{
 pub(crate) struct ReloadMark {
     pub(crate) good: AtomicBool,
     pub(crate) last_good_ms: AtomicI64,
+    pub(crate) tried_ms: AtomicI64,
 }
 
 /// The rooms that are asked.

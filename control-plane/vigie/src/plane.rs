@@ -1,7 +1,8 @@
 //! The running control plane: begun in order, reloaded whole, ended in order.
 
 use crate::{
-    VERSION,
+    ShownConfig, VERSION,
+    about::Process,
     loaded::Loaded,
     observed::{Seen, Told},
     options::Options,
@@ -74,6 +75,8 @@ struct Rooms {
     dashboards: ArcSwap<Vec<Dashboard>>,
     grafana: Mutex<Option<Poke>>,
     mark: Arc<ReloadMark>,
+    /// What is shown of the configuration in force.
+    shown: Arc<ArcSwap<ShownConfig>>,
     clock: Clock,
     /// One reload at a time.
     reloading: tokio::sync::Mutex<()>,
@@ -129,6 +132,7 @@ impl Vigie {
         let loaded = Loaded::read(&options)?;
 
         let clock = tasks.clock().clone();
+        let started = clock.now_ms();
         let (state, store, clock_behind_ms) = open_stores(&options, &clock).await?;
         store.set_late_window(loaded.out_of_order_window.unwrap_or(options.out_of_order_window));
         let keeping = tasks.group();
@@ -162,6 +166,7 @@ impl Vigie {
                 ("/api/v1/query", options.queries.timeout.saturating_add(GRACE)),
                 ("/api/v1/query_range", options.queries.timeout.saturating_add(GRACE)),
                 ("/api/vigie/v1/explain", options.queries.timeout.saturating_add(GRACE)),
+                ("/api/v1/read", options.queries.timeout.saturating_add(GRACE)),
                 ("/api/v1/admin/tsdb/delete_series", STORE_WORK),
                 ("/api/v1/admin/tsdb/snapshot", STORE_WORK),
                 ("/api/vigie/v1/tsdb/flush", STORE_WORK),
@@ -172,6 +177,7 @@ impl Vigie {
         let mark = Arc::new(ReloadMark {
             good: AtomicBool::new(true),
             last_good_ms: AtomicI64::new(clock.now_ms()),
+            tried_ms: AtomicI64::new(clock.now_ms()),
         });
         let own = OwnSeries {
             budget: Arc::clone(&budget),
@@ -218,6 +224,7 @@ impl Vigie {
         told.by(&collector);
         settle(&ruling, &collector, &rules, &clock);
 
+        let shown = Arc::new(ArcSwap::from_pointee(loaded.shown));
         let rooms = Arc::new(Rooms {
             store: store.clone(),
             collector: collector.clone(),
@@ -228,7 +235,8 @@ impl Vigie {
             budget: Arc::clone(&budget),
             dashboards: ArcSwap::from_pointee(loaded.dashboards),
             grafana: Mutex::new(None),
-            mark,
+            mark: Arc::clone(&mark),
+            shown: Arc::clone(&shown),
             clock: clock.clone(),
             reloading: tokio::sync::Mutex::new(()),
         });
@@ -252,6 +260,14 @@ impl Vigie {
         let ready = Arc::new(AtomicBool::new(false));
         let limits = &options.queries;
         let places = Queries::new(limits.concurrency, limits.queue, limits.queue_wait);
+        let about = Process {
+            started,
+            options: Arc::clone(&options),
+            engine: engine.config().clone(),
+            external_url: external_url.clone(),
+            mark,
+            config: shown,
+        };
         let plane = Plane {
             engine,
             select,
@@ -260,6 +276,7 @@ impl Vigie {
             alerting,
             budget,
             observed: Arc::new(Seen(collector)),
+            about: Arc::new(about),
             exemplars: Arc::new(exemplars.clone()),
             write: receiver,
             state: state.clone(),
@@ -342,6 +359,7 @@ impl Rooms {
     async fn reload(&self, options: &Options) -> Result<(), String> {
         let _alone = self.reloading.lock().await;
         let outcome = self.reload_alone(options).await;
+        self.mark.tried_ms.store(self.clock.now_ms(), Ordering::Relaxed);
         self.mark.good.store(outcome.is_ok(), Ordering::Relaxed);
         match &outcome {
             Ok(()) => {
@@ -366,6 +384,7 @@ impl Rooms {
         self.exemplars.resize(loaded.max_exemplars);
         self.store.set_late_window(loaded.out_of_order_window.unwrap_or(options.out_of_order_window));
         self.dashboards.store(Arc::new(loaded.dashboards));
+        self.shown.store(Arc::new(loaded.shown));
         if let Some(poke) = &*locked(&self.grafana) {
             poke.poke();
         }

@@ -1,11 +1,18 @@
-//! The Prometheus HTTP API, with Prometheus's own JSON and error shapes.
+//! The Prometheus HTTP API, a family of endpoints a file, with Prometheus's own JSON and error shapes.
 
 mod admin;
 mod exemplars;
 mod json;
+mod metadata;
+mod notifications;
+mod otlp;
+mod parse;
 mod query;
+mod read;
+mod rules;
 mod series;
 mod status;
+mod targets;
 mod write;
 
 use crate::{Plane, Routes, access::Need, access::Role};
@@ -47,6 +54,13 @@ impl IntoResponse for ApiFailure {
 /// When whoever found no place may come again: most queries take less.
 const RETRY_SECONDS: &str = "2";
 
+/// Go's zero time, which stands for never.
+const NEVER: &str = "0001-01-01T00:00:00Z";
+
+fn time(at: Option<model::Timestamp>) -> String {
+    at.map_or_else(|| NEVER.to_owned(), kit::telemetry::rfc3339)
+}
+
 /// What is said when `limit` cut a result.
 const TRUNCATED: &str = "results truncated due to limit";
 
@@ -59,8 +73,15 @@ pub(crate) fn add(routes: &mut Routes, plane: &Plane) {
     let viewer = Need::Role(Role::Viewer);
     query::add(routes, plane, viewer);
     series::add(routes, plane, viewer);
+    parse::add(routes, plane, viewer);
     exemplars::add(routes, plane, viewer);
+    metadata::add(routes, plane, viewer);
+    targets::add(routes, plane, viewer);
+    rules::add(routes, plane, viewer);
+    notifications::add(routes, plane, viewer);
+    read::add(routes, plane, viewer);
     status::add(routes, plane, viewer);
+    otlp::add(routes, plane);
     write::add(routes, plane);
     admin::add(routes, plane, viewer);
 }

@@ -4,6 +4,7 @@
 //! [`routes::Routes`] keeps the list that a test walks. Handlers read snapshots; queries run on threads that may
 //! block, bounded in number and stopped when their client goes away.
 
+mod about;
 pub mod access;
 pub mod api;
 pub mod console;
@@ -14,12 +15,13 @@ mod probes;
 mod queries;
 pub mod routes;
 
+pub use about::{About, Runtime};
 pub use access::{Access, Identity, Role};
 pub use queries::Queries;
 pub use routes::{RouteInfo, Routes};
 
 use budget::Authority;
-use collect::remote_write::Receiver;
+use collect::{Families, RelabelStep, remote_write::Receiver};
 use kit::{clock::Clock, secret::Secret, tasks::Tasks};
 use model::{Labels, Select, Timestamp};
 use promql::Engine;
@@ -85,6 +87,8 @@ pub struct TargetView {
     pub error: Option<String>,
     pub interval: Duration,
     pub timeout: Duration,
+    /// What it says about its metrics.
+    pub families: Arc<Families>,
 }
 
 /// What the collector shows of itself.
@@ -94,6 +98,10 @@ pub trait Observed: Send + Sync + std::fmt::Debug {
     fn targets(&self) -> Vec<TargetView>;
     /// Discovered labels of targets that relabelling dropped.
     fn dropped(&self) -> Vec<Labels>;
+    /// The names of all jobs.
+    fn scrape_pools(&self) -> Vec<String>;
+    /// What the rules of a job make of a target's labels; `None` where there is no such job.
+    fn relabel_steps(&self, scrape_pool: &str, labels: &Labels) -> Option<Vec<RelabelStep>>;
     /// A heartbeat's call.
     fn beat(&self, beat: Beat) -> BeatOutcome;
 }
@@ -122,6 +130,8 @@ pub struct Plane {
     pub alerting: Arc<alerting::Alerting>,
     pub budget: Arc<Authority>,
     pub observed: Arc<dyn Observed>,
+    /// What the process says of itself.
+    pub about: Arc<dyn About>,
     /// Takes what is written remotely.
     pub write: Receiver,
     /// What is kept of exemplars.

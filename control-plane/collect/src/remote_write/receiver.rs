@@ -153,6 +153,10 @@ pub struct Inbox {
 const GRANT: u32 = 64;
 
 impl Inbox {
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
     /// Adds what came next.
     ///
     /// # Errors
@@ -264,7 +268,25 @@ impl Receiver {
 
     /// Takes a request. Returns when what it took is on disk.
     pub async fn write(&self, protocol: Protocol, body: Inbox) -> Outcome {
-        let outcome = self.write_uncounted(protocol, body).await;
+        let len = self.inner.body_len(&body.bytes);
+        let outcome = match len {
+            Ok(len) => self.write_uncounted(protocol, Body::Packed(body), len).await,
+            Err(refusal) => Outcome::nothing(refusal),
+        };
+        self.counted(outcome)
+    }
+
+    /// Takes a request that others made of what was sent, not compressed.
+    pub(crate) async fn write_message(&self, protocol: Protocol, message: Vec<u8>) -> Outcome {
+        let len = message.len();
+        let outcome = match self.inner.within(len) {
+            Ok(()) => self.write_uncounted(protocol, Body::Plain(message), len).await,
+            Err(refusal) => Outcome::nothing(refusal),
+        };
+        self.counted(outcome)
+    }
+
+    fn counted(&self, outcome: Outcome) -> Outcome {
         let c = &self.inner.counters;
         let add = |counter: &AtomicU64, n: u64| counter.fetch_add(n, Ordering::Relaxed);
         add(&c.requests, 1);
@@ -275,11 +297,7 @@ impl Receiver {
         outcome
     }
 
-    async fn write_uncounted(&self, protocol: Protocol, compressed: Inbox) -> Outcome {
-        let len = match self.inner.body_len(&compressed.bytes) {
-            Ok(len) => len,
-            Err(refusal) => return Outcome::nothing(refusal),
-        };
+    async fn write_uncounted(&self, protocol: Protocol, body: Body, len: usize) -> Outcome {
         let Ok(_turn) = self.turn.try_acquire() else { return Outcome::nothing(busy()) };
         let kib = u32::try_from((len >> 10) + 1).unwrap_or(u32::MAX);
         let Ok(room) = Arc::clone(&self.room).acquire_many_owned(kib).await else {
@@ -287,8 +305,8 @@ impl Receiver {
         };
         let inner = Arc::clone(&self.inner);
         let work = move || {
-            let taken = inner.take(protocol, &compressed.bytes, len);
-            drop((room, compressed));
+            let taken = inner.take(protocol, body, len);
+            drop(room);
             taken
         };
         let taken = if len < SMALL {
@@ -308,6 +326,12 @@ impl Receiver {
         }
         taken.outcome
     }
+}
+
+/// A body as it came, or as it is read.
+enum Body {
+    Packed(Inbox),
+    Plain(Vec<u8>),
 }
 
 /// What is answered where the store cannot take or keep anything.
@@ -330,22 +354,27 @@ impl Inner {
     fn body_len(&self, compressed: &[u8]) -> Result<usize, Refusal> {
         let corrupt = |what: &str| Refusal::Invalid(format!("the body is not snappy's block format: {what}"));
         let len = snap::raw::decompress_len(compressed).map_err(|e| corrupt(&e.to_string()))?;
-        if len > self.config.body_bytes {
-            return Err(Refusal::TooLarge(format!(
-                "the body has {len} bytes when it is decompressed, and {} are taken: send fewer samples at a time",
-                self.config.body_bytes
-            )));
-        }
+        self.within(len)?;
         if len > compressed.len().saturating_mul(MOST_EXPANSION) {
             return Err(corrupt("it says that it is longer than it can be"));
         }
         Ok(len)
     }
 
-    fn take(&self, protocol: Protocol, compressed: &[u8], len: usize) -> Taken {
+    fn within(&self, len: usize) -> Result<(), Refusal> {
+        if len > self.config.body_bytes {
+            return Err(Refusal::TooLarge(format!(
+                "the body has {len} bytes when it is decompressed, and {} are taken: send fewer samples at a time",
+                self.config.body_bytes
+            )));
+        }
+        Ok(())
+    }
+
+    fn take(&self, protocol: Protocol, body: Body, len: usize) -> Taken {
         let spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let mut work = spare.unwrap_or_default();
-        let taken = self.take_with(&mut work, protocol, compressed, len);
+        let taken = self.take_with(&mut work, protocol, body, len);
         if work.body.capacity() + work.request.memory() <= SPARE_BYTES {
             let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
             if spare.len() < SPARES {
@@ -355,12 +384,17 @@ impl Inner {
         taken
     }
 
-    fn take_with(&self, work: &mut Work, protocol: Protocol, compressed: &[u8], len: usize) -> Taken {
+    fn take_with(&self, work: &mut Work, protocol: Protocol, body: Body, len: usize) -> Taken {
         let refused =
             |what: String| Taken { outcome: Outcome::nothing(Refusal::Invalid(what)), appended: false };
-        work.body.resize(len, 0);
-        if let Err(e) = work.decoder.0.decompress(compressed, &mut work.body) {
-            return refused(format!("the body is not snappy's block format: {e}"));
+        match body {
+            Body::Packed(inbox) => {
+                work.body.resize(len, 0);
+                if let Err(e) = work.decoder.0.decompress(&inbox.bytes, &mut work.body) {
+                    return refused(format!("the body is not snappy's block format: {e}"));
+                }
+            }
+            Body::Plain(message) => work.body = message,
         }
         if let Err(e) = work.request.read(protocol, &work.body) {
             return refused(e.to_string());

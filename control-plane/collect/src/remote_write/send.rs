@@ -5,7 +5,7 @@
 //! goes on where the last process ended, and some samples may come twice, but none is left out.
 
 mod config;
-mod encode;
+pub(crate) mod encode;
 mod figures;
 mod http;
 mod round;

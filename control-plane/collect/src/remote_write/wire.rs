@@ -133,6 +133,11 @@ impl<'a> Wire<'a> {
         self.fixed().map(f64::from_le_bytes)
     }
 
+    /// `fixed64`.
+    pub(crate) fn fixed64(&mut self) -> Result<u64, Malformed> {
+        self.fixed().map(u64::from_le_bytes)
+    }
+
     /// `int64`.
     #[inline]
     pub(crate) fn int64(&mut self) -> Result<i64, Malformed> {

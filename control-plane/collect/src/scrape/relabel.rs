@@ -2,7 +2,7 @@
 
 use super::md5::md5;
 use kit::{problem::Problem, yaml::MapReader};
-use model::{LabelsBuilder, matcher::anchored_regex};
+use model::{Labels, LabelsBuilder, matcher::anchored_regex};
 use regex::Regex;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -175,6 +175,55 @@ impl Relabel {
         }
         true
     }
+}
+
+/// A rule as it is shown. What an action does not use is empty.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RelabelRule {
+    pub action: &'static str,
+    pub source_labels: Vec<String>,
+    pub separator: String,
+    pub regex: String,
+    pub modulus: u64,
+    pub target_label: String,
+    pub replacement: String,
+}
+
+/// What is left of a label set after a rule and all before it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RelabelStep {
+    pub rule: RelabelRule,
+    /// Empty where the label set is dropped.
+    pub output: Labels,
+    pub keep: bool,
+}
+
+impl Relabel {
+    fn shown(&self) -> RelabelRule {
+        let regex = self.regex.as_str();
+        let regex = regex.strip_prefix("^(?s:").and_then(|r| r.strip_suffix(")$")).unwrap_or(regex);
+        RelabelRule {
+            action: ACTIONS.iter().find(|(_, a)| *a == self.action).map_or("", |(name, _)| name),
+            source_labels: self.source.clone(),
+            separator: self.separator.clone(),
+            regex: regex.to_owned(),
+            modulus: self.modulus,
+            target_label: self.target.clone(),
+            replacement: self.replacement.clone(),
+        }
+    }
+}
+
+/// What becomes of a label set, rule by rule.
+pub(crate) fn steps(rules: &[Relabel], labels: &Labels) -> Vec<RelabelStep> {
+    let mut now = labels.edit();
+    let mut keep = true;
+    let step = |rule: &Relabel| {
+        keep = keep && rule.apply(&mut now);
+        let output = if keep { now.clone().build() } else { Labels::default() };
+        RelabelStep { rule: rule.shown(), output, keep }
+    };
+    rules.iter().map(step).collect()
 }
 
 /// Applies rules one after the other; `false` means that the label set is dropped.

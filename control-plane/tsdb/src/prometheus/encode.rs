@@ -20,11 +20,12 @@ const MOST_SAMPLES: u16 = 120;
 
 /// A finished chunk.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Encoded {
-    pub(super) encoding: u8,
-    pub(super) min: Timestamp,
-    pub(super) max: Timestamp,
-    pub(super) data: Vec<u8>,
+pub struct Encoded {
+    /// 1: XOR, 2: histogram, 3: float histogram.
+    pub encoding: u8,
+    pub min: Timestamp,
+    pub max: Timestamp,
+    pub data: Vec<u8>,
 }
 
 #[derive(Debug)]
@@ -34,7 +35,10 @@ enum Open {
 }
 
 /// Encodes all samples, which ascend by time; `keep` chooses the histograms. Gives chunk after chunk to `out`.
-pub(super) fn encode(
+///
+/// # Errors
+/// When `out` gives one, or a histogram contradicts itself.
+pub fn encode(
     samples: &SampleColumns,
     keep: impl Fn(&model::Histogram) -> bool,
     mut out: impl FnMut(Encoded) -> Result<(), BlockError>,

@@ -89,6 +89,18 @@ impl Deletion {
     }
 }
 
+/// A block on disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BlockInfo {
+    pub name: String,
+    /// The first time of its range.
+    pub start: Timestamp,
+    /// The first time after it.
+    pub end: Timestamp,
+    pub series: u64,
+    pub samples: u64,
+}
+
 impl Tsdb {
     /// Deletes samples that are there now, for good: what comes later is not touched. Blocks until it is done. A
     /// crash before that leaves the rest to the next opening's [`Tsdb::maintain`].
@@ -147,6 +159,21 @@ impl Tsdb {
         let _alone = lock(&self.0.maintaining);
         while self.0.compact()? > 0 {}
         Ok(())
+    }
+
+    /// The blocks on disk, the oldest first.
+    pub fn blocks(&self) -> Vec<BlockInfo> {
+        let blocks = lock(&self.0.blocks);
+        let info = |b: &Arc<Block>| BlockInfo {
+            name: b.path.file_stem().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default(),
+            start: b.footer.start,
+            end: b.footer.end,
+            series: b.footer.series,
+            samples: b.footer.samples,
+        };
+        let mut all: Vec<BlockInfo> = blocks.iter().map(info).collect();
+        all.sort_by_key(|b| (b.start, b.end));
+        all
     }
 
     /// The `limit` largest of each kind.

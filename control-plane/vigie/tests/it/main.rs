@@ -9,6 +9,7 @@
 mod blocks;
 mod end_to_end;
 mod house;
+mod http_api;
 mod life;
 mod platform;
 mod process;

@@ -16,7 +16,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-fn now_ms() -> i64 {
+pub(crate) fn now_ms() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
     i64::try_from(since.as_millis()).expect("small")
 }
@@ -37,7 +37,7 @@ fn varint(out: &mut Vec<u8>, mut v: u64) {
 }
 
 /// One sample of each of several series, in version 1.
-fn request(series: usize, at: i64, value: f64) -> Vec<u8> {
+pub(crate) fn request(series: usize, at: i64, value: f64) -> Vec<u8> {
     let mut out = Vec::new();
     for i in 0..series {
         let mut one = Vec::new();
@@ -57,20 +57,20 @@ fn request(series: usize, at: i64, value: f64) -> Vec<u8> {
     snap::raw::Encoder::new().compress_vec(&out).expect("compresses")
 }
 
-struct World {
+pub(crate) struct World {
     folder: tempfile::TempDir,
     http: reqwest::Client,
 }
 
 impl World {
-    fn new() -> World {
+    pub(crate) fn new() -> World {
         World {
             folder: tempfile::tempdir().expect("a folder"),
             http: kit::client::build(Duration::from_secs(10)).expect("a client"),
         }
     }
 
-    fn path(&self, name: &str) -> std::path::PathBuf {
+    pub(crate) fn path(&self, name: &str) -> std::path::PathBuf {
         self.folder.path().join(name)
     }
 
@@ -78,7 +78,7 @@ impl World {
         Process::start(name, self.folder.path(), command, &[])
     }
 
-    fn prometheus(&self, binary: &str, port: u16, config: &str) -> Process {
+    pub(crate) fn prometheus(&self, binary: &str, port: u16, config: &str) -> Process {
         fs::write(self.path("prometheus.yml"), config).expect("a file");
         let mut command = Command::new(binary);
         command
@@ -100,14 +100,14 @@ impl World {
         self.start("victoria-metrics", &mut command)
     }
 
-    fn vigie(&self, port: u16) -> Process {
+    pub(crate) fn vigie(&self, port: u16) -> Process {
         let mut command = Command::new(binary("vigie"));
         command.args(["serve", "--listen", &format!("127.0.0.1:{port}")]);
         command.arg("--config-dir").arg(self.path("config")).arg("--data-dir").arg(self.path("data"));
         self.start("vigie", &mut command)
     }
 
-    async fn answers(&self, port: u16, path: &str) {
+    pub(crate) async fn answers(&self, port: u16, path: &str) {
         let url = format!("http://127.0.0.1:{port}{path}");
         until(&url, PATIENCE, || async {
             let answer = self.http.get(&url).send().await.map_err(|e| kit::client::sentence(&e))?;
@@ -116,14 +116,14 @@ impl World {
         .await;
     }
 
-    async fn push(&self, port: u16, body: Vec<u8>) {
+    pub(crate) async fn push(&self, port: u16, body: Vec<u8>) {
         let url = format!("http://127.0.0.1:{port}/api/v1/write");
         let request = self.http.post(url).header("content-type", "application/x-protobuf");
         let answer = request.header("content-encoding", "snappy").body(body).send().await.expect("an answer");
         assert_eq!(answer.status(), 204, "{}", answer.text().await.unwrap_or_default());
     }
 
-    async fn query(&self, port: u16, query: &str) -> Result<Vec<Value>, String> {
+    pub(crate) async fn query(&self, port: u16, query: &str) -> Result<Vec<Value>, String> {
         let answer = self
             .http
             .get(format!("http://127.0.0.1:{port}/api/v1/query"))

@@ -16,8 +16,8 @@ use rules::{Rules, RulesDeps};
 use state::State;
 use std::{path::Path, process::Command, sync::Arc, time::Duration};
 use web::{
-    Access, Beat, BeatOutcome, BeatRefusal, Observed, Plane, ProbeView, Reload, Role, RouteInfo, TargetView,
-    access::Need,
+    About, Access, Beat, BeatOutcome, BeatRefusal, Observed, Plane, ProbeView, Reload, Role, RouteInfo,
+    Runtime, TargetView, access::Need,
 };
 
 const TOKENS: &str = "tokens:\n\
@@ -41,8 +41,40 @@ impl Observed for Nothing {
     fn dropped(&self) -> Vec<Labels> {
         Vec::new()
     }
+    fn scrape_pools(&self) -> Vec<String> {
+        Vec::new()
+    }
+    fn relabel_steps(&self, _: &str, _: &Labels) -> Option<Vec<collect::RelabelStep>> {
+        None
+    }
     fn beat(&self, _: Beat) -> BeatOutcome {
         Box::pin(async { Err(BeatRefusal::Refused) })
+    }
+}
+
+impl About for Nothing {
+    fn runtime(&self) -> Runtime {
+        Runtime {
+            started: 0,
+            directory: String::new(),
+            hostname: String::new(),
+            parallelism: 1,
+            memory_limit: None,
+            retention: Duration::ZERO,
+            retention_bytes: None,
+            reloaded: true,
+            reload_tried: 0,
+            configured: 0,
+        }
+    }
+    fn flags(&self) -> std::collections::BTreeMap<String, String> {
+        std::collections::BTreeMap::new()
+    }
+    fn config(&self) -> String {
+        String::new()
+    }
+    fn job_config(&self, _: &str) -> Option<String> {
+        None
     }
 }
 
@@ -76,6 +108,7 @@ async fn declared(folder: &Path) -> Vec<RouteInfo> {
         alerting,
         budget: Authority::new(state.clone(), clock.clone(), BudgetConfig::default()),
         observed: Arc::new(Nothing),
+        about: Arc::new(Nothing),
         exemplars: Arc::new(NoExemplars),
         state,
         clock,
@@ -195,6 +228,9 @@ async fn what_changes_something_needs_more_than_a_viewer() {
         "/api/v1/query",
         "/api/v1/query_range",
         "/api/v1/query_exemplars",
+        "/api/v1/format_query",
+        "/api/v1/parse_query",
+        "/api/v1/read",
         "/api/v1/series",
         "/api/v1/labels",
     ];

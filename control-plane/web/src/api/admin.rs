@@ -27,6 +27,11 @@ pub(super) fn add(routes: &mut Routes, plane: &Plane, viewer: Need) {
         let plane = own.clone();
         async move { status(&plane, &params).await }
     });
+    let own = plane.clone();
+    routes.add(Method::GET, "/api/v1/status/tsdb/blocks", viewer, move || {
+        let plane = own.clone();
+        async move { blocks(&plane) }
+    });
     for method in [Method::POST, Method::PUT] {
         let own = plane.clone();
         routes.add(method.clone(), "/api/v1/admin/tsdb/delete_series", admin, move |params: Params| {
@@ -117,6 +122,22 @@ async fn flush(plane: &Plane) -> Result<Response, ApiError> {
         "series_removed": done.series_removed,
     });
     Ok(kit::http::Json(body).into_response())
+}
+
+fn blocks(plane: &Plane) -> Result<Response, ApiFailure> {
+    let shown = |b: &tsdb::BlockInfo| {
+        json!({
+            // Blocks here have their range for a name.
+            "ulid": b.name,
+            "minTime": b.start,
+            "maxTime": b.end,
+            "stats": {"numSamples": b.samples, "numSeries": b.series},
+            "compaction": {"level": 1, "sources": [b.name]},
+            "version": 1,
+        })
+    };
+    let all: Vec<Value> = store(plane)?.blocks().iter().map(shown).collect();
+    Ok(success(json!({"blocks": all})))
 }
 
 fn list(counts: Vec<Count>) -> Vec<Value> {

@@ -220,6 +220,8 @@ struct Common {
     lookback: Option<i64>,
     limit: usize,
     stats: bool,
+    /// `stats=all`: step by step, as far as it is known.
+    per_step: bool,
 }
 
 fn common(plane: &Plane, params: &Params) -> Result<Common, ApiFailure> {
@@ -235,6 +237,7 @@ fn common(plane: &Plane, params: &Params) -> Result<Common, ApiFailure> {
         lookback,
         limit: params.count("limit")?,
         stats: params.get("stats").is_some(),
+        per_step: params.get("stats") == Some("all"),
     })
 }
 
@@ -254,21 +257,23 @@ async fn range(plane: &Plane, params: &Params) -> Result<Response, ApiFailure> {
 }
 
 async fn answer(plane: &Plane, common: Common, when: When) -> Result<Response, ApiFailure> {
-    let Common { query: text, timeout, lookback, limit, stats } = common;
+    let Common { query: text, timeout, lookback, limit, stats, per_step } = common;
     let query = Query { text: &text.clone(), when, timeout, lookback };
     // A large result takes its time to write: that, too, is no work for a thread that others wait for.
-    let body =
-        run(plane, query, move |result, took| body(&text, &result, limit, stats.then_some(took))).await?;
+    let body = run(plane, query, move |result, took| {
+        body(&text, &result, limit, stats.then(|| stats_of(&result.stats, took, when, per_step)))
+    })
+    .await?;
     Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
 }
 
-fn body(query: &str, result: &QueryResult, limit: usize, took: Option<Took>) -> String {
+fn body(query: &str, result: &QueryResult, limit: usize, stats: Option<serde_json::Value>) -> String {
     let mut body = String::from("{\"status\":\"success\",\"data\":");
     write_value(&mut body, &result.value, limit);
-    if let Some(took) = took {
+    if let Some(stats) = stats {
         // Into the object that was just closed.
         body.pop();
-        body.push_str(&format!(",\"stats\":{}}}", stats(&result.stats, took)));
+        body.push_str(&format!(",\"stats\":{stats}}}"));
     }
     let (mut warnings, infos) = result.annotations.texts(query, MOST_ANNOTATIONS);
     let found = match &result.value {
@@ -291,10 +296,32 @@ fn body(query: &str, result: &QueryResult, limit: usize, took: Option<Took>) -> 
 }
 
 /// What a query cost, in the names of Prometheus's statistics.
-fn stats(stats: &QueryStats, took: Took) -> serde_json::Value {
+///
+/// An instant query has one step, whose samples are all that were read. Those of each step of a range query are not
+/// known: samples are read once for all of them.
+fn stats_of(stats: &QueryStats, took: Took, when: When, per_step: bool) -> serde_json::Value {
     let (ran, waited) = (took.ran.as_secs_f64(), took.waited.as_secs_f64());
+    let mut samples =
+        serde_json::json!({"samplesRead": stats.samples_read, "peakSamples": stats.peak_samples});
+    if let When::At(at) = when {
+        samples["totalQueryableSamples"] = stats.samples_read.into();
+        if per_step {
+            #[expect(clippy::cast_precision_loss, reason = "milliseconds until the year 287396 are exact")]
+            let step = serde_json::json!([[at as f64 / 1000.0, stats.samples_read]]);
+            samples["totalQueryableSamplesPerStep"] = step.clone();
+            samples["samplesReadPerStep"] = step;
+        }
+    }
     serde_json::json!({
-        "timings": {"evalTotalTime": ran, "execQueueTime": waited, "execTotalTime": ran + waited},
-        "samples": {"samplesRead": stats.samples_read, "peakSamples": stats.peak_samples},
+        "timings": {
+            "evalTotalTime": ran,
+            "innerEvalTime": ran,
+            // Neither is a phase of its own here.
+            "queryPreparationTime": 0.0,
+            "resultSortTime": 0.0,
+            "execQueueTime": waited,
+            "execTotalTime": ran + waited,
+        },
+        "samples": samples,
     })
 }

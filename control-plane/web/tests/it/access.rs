@@ -61,6 +61,12 @@ async fn every_route_enforces_what_it_declares() {
             }
         }
         for (token, role) in callers {
+            if route.path.ends_with("/live") {
+                // Its answer has no end.
+                let status = call(&vigie, route).bearer_auth(token).send().await.expect("an answer").status();
+                assert_eq!(status.is_success(), enough(role, route.need), "{name} for {role:?}: {status}");
+                continue;
+            }
             let answer = Answer::of(call(&vigie, route).bearer_auth(token)).await;
             let refused = matches!(answer.status, 401 | 403) && route.path != "/login";
             assert_eq!(
@@ -92,6 +98,9 @@ async fn what_is_open_is_little() {
             "/api/v1/query",
             "/api/v1/query_range",
             "/api/v1/query_exemplars",
+            "/api/v1/format_query",
+            "/api/v1/parse_query",
+            "/api/v1/read",
             "/api/v1/series",
             "/api/v1/labels",
         ];

@@ -2,7 +2,7 @@
 
 use crate::plane::{NOW, Running, Seen, Setup, VIEWER, encoded, labels};
 use model::{Labels, Value as Sample};
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 use web::{ProbeView, TargetView};
 
 const EVIL: &str = "<script>alert('1')</script>\" onload=\"x";
@@ -56,6 +56,7 @@ fn seen() -> Seen {
         error: Some(EVIL.to_owned()),
         interval: Duration::from_secs(30),
         timeout: Duration::from_secs(10),
+        families: Arc::default(),
     };
     Seen {
         probes: vec![probe("auth", Some(true)), probe(EVIL, Some(false)), probe("new", None)],

@@ -17,6 +17,21 @@ impl OpenApi {
         )
     }
 
+    /// Every path below `/api/v1`, with its methods.
+    pub(crate) fn operations(&self) -> Vec<(String, String)> {
+        // The newer form describes streams too.
+        let Some(text) = suites::text("openapi/openapi_3.2_golden.yaml") else { return Vec::new() };
+        let document: Value = serde_saphyr::from_str(&text).expect("YAML");
+        let paths = document["paths"].as_object().expect("paths");
+        let methods = ["get", "post", "put"];
+        paths
+            .iter()
+            .flat_map(|(path, of)| methods.map(|m| (path, of, m)))
+            .filter(|(_, of, method)| of[method].is_object())
+            .map(|(path, _, method)| (path.clone(), method.to_owned()))
+            .collect()
+    }
+
     /// Holds an answer of `path` (below `/api/v1`) against the description.
     pub(crate) fn check(&self, path: &str, method: &str, status: u16, body: &Value) {
         let Some(document) = &self.0 else { return };

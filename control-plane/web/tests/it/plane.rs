@@ -24,8 +24,8 @@ use std::{
     time::Duration,
 };
 use web::{
-    Access, Beat, BeatOutcome, BeatRefusal, Observed, Plane, ProbeView, Reload, RouteInfo, TargetView,
-    access::TokensFile,
+    About, Access, Beat, BeatOutcome, BeatRefusal, Observed, Plane, ProbeView, Reload, RouteInfo, Runtime,
+    TargetView, access::TokensFile,
 };
 
 /// Where the clock starts: 2023-11-14T22:13:20Z.
@@ -59,6 +59,8 @@ pub(crate) struct Seen {
     pub(crate) probes: Vec<ProbeView>,
     pub(crate) targets: Vec<TargetView>,
     pub(crate) dropped: Vec<Labels>,
+    /// Rule by rule, of the job `api`.
+    pub(crate) steps: Vec<collect::RelabelStep>,
     /// What those who called in said.
     pub(crate) beats: Arc<Mutex<Vec<Option<String>>>>,
 }
@@ -73,6 +75,12 @@ impl Observed for Seen {
     fn dropped(&self) -> Vec<Labels> {
         self.dropped.clone()
     }
+    fn scrape_pools(&self) -> Vec<String> {
+        self.targets.iter().map(|t| t.pool.clone()).collect()
+    }
+    fn relabel_steps(&self, scrape_pool: &str, _: &Labels) -> Option<Vec<collect::RelabelStep>> {
+        (scrape_pool == "api").then(|| self.steps.clone())
+    }
     fn beat(&self, beat: Beat) -> BeatOutcome {
         let outcome = match &*beat.name {
             "backup" if beat.token.matches(BEAT) => Ok(()),
@@ -85,6 +93,36 @@ impl Observed for Seen {
             self.beats.lock().expect("lock").push(beat.failed);
         }
         Box::pin(async move { outcome })
+    }
+}
+
+/// A process that began at [`NOW`]; its last reload is as good as the test says.
+#[derive(Debug)]
+struct Process(Arc<Mutex<Result<(), String>>>);
+
+impl About for Process {
+    fn runtime(&self) -> Runtime {
+        Runtime {
+            started: NOW,
+            directory: "/".to_owned(),
+            hostname: "test".to_owned(),
+            parallelism: 2,
+            memory_limit: None,
+            retention: Duration::from_hours(24),
+            retention_bytes: Some(1000),
+            reloaded: self.0.lock().expect("lock").is_ok(),
+            reload_tried: NOW,
+            configured: NOW,
+        }
+    }
+    fn flags(&self) -> std::collections::BTreeMap<String, String> {
+        [("query.timeout".to_owned(), "2m".to_owned())].into()
+    }
+    fn config(&self) -> String {
+        "scrape_configs:\n- job_name: api\n".to_owned()
+    }
+    fn job_config(&self, scrape_pool: &str) -> Option<String> {
+        (scrape_pool == "api").then(|| "job_name: api\n".to_owned())
     }
 }
 
@@ -236,6 +274,7 @@ impl Setup {
             alerting,
             budget,
             observed: Arc::new(self.seen),
+            about: Arc::new(Process(Arc::clone(&reload))),
             exemplars: self.exemplars,
             write: Receiver::new(
                 self.append.unwrap_or_else(|| Arc::clone(&store) as Arc<dyn model::Append>),

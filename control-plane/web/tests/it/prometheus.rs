@@ -5,7 +5,7 @@ use crate::{
     plane::{NOW, NOW_S, Running, Seen, Setup, encoded, labels},
 };
 use serde_json::{Value, json};
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 use web::TargetView;
 
 const RULES: &str = r#"
@@ -44,6 +44,7 @@ fn target(pool: &str, up: Option<bool>) -> TargetView {
         error: up.filter(|up| !up).map(|_| "connection refused".to_owned()),
         interval: Duration::from_secs(30),
         timeout: Duration::from_secs(10),
+        families: Arc::default(),
     }
 }
 

@@ -8,8 +8,8 @@ use crate::{
     },
     scrape::{exposition::MetricType, ingest::Families},
 };
-use model::{CounterReset, Histogram, Labels, Span, Timestamp, Value};
-use std::collections::HashMap;
+use model::{CounterReset, Exemplar, Histogram, Labels, Span, Timestamp, Value};
+use std::{collections::HashMap, sync::Arc};
 
 /// A sample of a series.
 #[derive(Debug, Clone, PartialEq)]
@@ -17,6 +17,15 @@ pub(crate) struct Point {
     pub(crate) at: Timestamp,
     pub(crate) start: Option<Timestamp>,
     pub(crate) value: Value,
+}
+
+/// A sample with its series.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Labelled {
+    pub(crate) labels: Labels,
+    pub(crate) about: Option<Arc<crate::Metadata>>,
+    pub(crate) point: Point,
+    pub(crate) exemplars: Vec<Exemplar>,
 }
 
 /// Memory that serves for one request after the other.
@@ -29,18 +38,18 @@ pub(crate) struct Encoder {
     texts: Vec<u8>,
 }
 
-fn put_double(out: &mut Vec<u8>, field: u8, v: f64) {
+pub(crate) fn put_double(out: &mut Vec<u8>, field: u8, v: f64) {
     out.push(field << 3 | 1);
     out.extend_from_slice(&v.to_bits().to_le_bytes());
 }
 
 /// Fields up to 15 have a tag of one byte.
-fn put_number(out: &mut Vec<u8>, field: u64, v: u64) {
+pub(crate) fn put_number(out: &mut Vec<u8>, field: u64, v: u64) {
     put_varint(out, field << 3);
     put_varint(out, v);
 }
 
-fn put_bytes(out: &mut Vec<u8>, field: u64, bytes: &[u8]) {
+pub(crate) fn put_bytes(out: &mut Vec<u8>, field: u64, bytes: &[u8]) {
     put_varint(out, field << 3 | 2);
     put_varint(out, bytes.len() as u64);
     out.extend_from_slice(bytes);
@@ -70,13 +79,29 @@ impl Encoder {
                 self.symbol("");
                 let mut all = std::mem::take(&mut self.body);
                 for (out, points) in series {
-                    self.put_v2(out, points, &mut all);
+                    self.put_v2(&out.labels, out.about.as_ref(), points, &[], &mut all);
                 }
                 // The texts come first, as receivers that read in one go like it.
                 self.body.extend_from_slice(&self.texts);
                 self.body.extend_from_slice(&all);
             }
         }
+        &self.body
+    }
+
+    /// A request of version 2 with these series, each with one sample.
+    pub(crate) fn labelled(&mut self, series: &[Labelled]) -> &[u8] {
+        self.body.clear();
+        self.symbols.clear();
+        self.texts.clear();
+        self.symbol("");
+        let mut all = std::mem::take(&mut self.body);
+        for one in series {
+            let points = std::slice::from_ref(&one.point);
+            self.put_v2(&one.labels, one.about.as_deref(), points, &one.exemplars, &mut all);
+        }
+        self.body.extend_from_slice(&self.texts);
+        self.body.extend_from_slice(&all);
         &self.body
     }
 
@@ -107,18 +132,38 @@ impl Encoder {
         number
     }
 
-    fn put_v2(&mut self, out: &Out, points: &[Point], all: &mut Vec<u8>) {
-        self.series.clear();
-        let mut refs = Vec::with_capacity(out.labels.len() * 3);
-        for l in &out.labels {
+    fn refs(&mut self, labels: &Labels) -> Vec<u8> {
+        let mut refs = Vec::with_capacity(labels.len() * 3);
+        for l in labels {
             for text in [&l.name, &l.value] {
                 let number = self.symbol(text);
                 put_varint(&mut refs, number);
             }
         }
+        refs
+    }
+
+    fn put_v2(
+        &mut self,
+        labels: &Labels,
+        about: Option<&crate::Metadata>,
+        points: &[Point],
+        exemplars: &[Exemplar],
+        all: &mut Vec<u8>,
+    ) {
+        self.series.clear();
+        let refs = self.refs(labels);
         put_bytes(&mut self.series, 1, &refs);
         self.put_points(Protocol::V2, points);
-        if let Some(about) = &out.about {
+        for exemplar in exemplars {
+            let refs = self.refs(&exemplar.labels);
+            self.inner.clear();
+            put_bytes(&mut self.inner, 1, &refs);
+            put_double(&mut self.inner, 2, exemplar.value);
+            put_number(&mut self.inner, 3, exemplar.at.cast_unsigned());
+            put_bytes(&mut self.series, 4, &self.inner);
+        }
+        if let Some(about) = about {
             let (help, unit) = (self.symbol(&about.help), self.symbol(&about.unit));
             self.inner.clear();
             put_number(&mut self.inner, 1, kind_number(about.kind));
@@ -155,7 +200,7 @@ impl Encoder {
     }
 }
 
-fn put_labels(out: &mut Vec<u8>, inner: &mut Vec<u8>, field: u64, labels: &Labels) {
+pub(crate) fn put_labels(out: &mut Vec<u8>, inner: &mut Vec<u8>, field: u64, labels: &Labels) {
     for l in labels {
         inner.clear();
         put_bytes(inner, 1, l.name.as_bytes());
@@ -165,7 +210,7 @@ fn put_labels(out: &mut Vec<u8>, inner: &mut Vec<u8>, field: u64, labels: &Label
 }
 
 /// Always in its float form, which both versions have.
-fn put_histogram(out: &mut Vec<u8>, h: &Histogram, at: u64, start: Option<u64>) {
+pub(crate) fn put_histogram(out: &mut Vec<u8>, h: &Histogram, at: u64, start: Option<u64>) {
     put_double(out, 2, h.count);
     put_double(out, 3, h.sum);
     put_number(out, 4, zigzag(h.schema));

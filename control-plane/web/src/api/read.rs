@@ -1,0 +1,78 @@
+//! `POST /api/v1/read`: remote read, in samples or in a stream of chunks, whichever the client prefers.
+
+use super::{ApiFailure, query::bounded};
+use crate::{Plane, Routes, access::Need};
+use axum::{
+    body::{Body, Bytes},
+    response::{IntoResponse, Response},
+};
+use collect::remote_read::{ReadError, ReadLimits, Request, chunks, samples};
+use futures_util::{StreamExt, stream};
+use http::{Method, header};
+use promql::EvalError;
+use std::sync::Arc;
+use tokio::sync::mpsc;
+
+/// Frames that wait for a slow client.
+const FRAMES: usize = 4;
+
+pub(super) fn add(routes: &mut Routes, plane: &Plane, need: Need) {
+    let own = plane.clone();
+    routes.add(Method::POST, "/api/v1/read", need, move |body: Bytes| {
+        let plane = own.clone();
+        async move {
+            let request = Request::read(&body).map_err(|e| ApiFailure::bad_data(e.to_string()))?;
+            if request.chunks { streamed(&plane, request).await } else { sampled(&plane, request).await }
+        }
+    });
+}
+
+fn failed(e: ReadError) -> EvalError {
+    match e {
+        ReadError::TooManySamples(_) => EvalError::BadData(e.to_string()),
+        ReadError::Select(e) => e.into(),
+        ReadError::Encode(_) => EvalError::Execution(e.to_string()),
+        ReadError::Gone => EvalError::Cancelled,
+    }
+}
+
+async fn sampled(plane: &Plane, request: Request) -> Result<Response, ApiFailure> {
+    let select = Arc::clone(&plane.select);
+    let body = bounded(plane, plane.query_timeout, move |cancel, _| {
+        let body = samples(&*select, &request, &ReadLimits::default(), cancel).map_err(failed)?;
+        let packed = snap::raw::Encoder::new().compress_vec(&body);
+        packed.map_err(|e| EvalError::Execution(format!("the answer could not be compressed: {e}")))
+    })
+    .await?;
+    let headers = [(header::CONTENT_TYPE, "application/x-protobuf"), (header::CONTENT_ENCODING, "snappy")];
+    Ok((headers, body).into_response())
+}
+
+/// The stream begins with its first frame, so that what fails before it is answered as an error; what fails
+/// later breaks the stream off, which no client takes for its end.
+async fn streamed(plane: &Plane, request: Request) -> Result<Response, ApiFailure> {
+    let (send, mut frames) = mpsc::channel::<Result<Vec<u8>, ApiFailure>>(FRAMES);
+    let (select, own) = (Arc::clone(&plane.select), plane.clone());
+    plane.tasks.spawn("remote read", async move {
+        let out = send.clone();
+        let outcome = bounded(&own, own.query_timeout, move |cancel, _| {
+            let each = |frame| out.blocking_send(Ok(frame)).is_ok();
+            chunks(&*select, &request, &ReadLimits::default(), cancel, each).map_err(failed)
+        })
+        .await;
+        if let Err(e) = outcome {
+            // Whoever asked may have gone.
+            let _gone = send.send(Err(e)).await.is_err();
+        }
+    });
+    let first = match frames.recv().await {
+        Some(Err(e)) => return Err(e),
+        Some(Ok(frame)) => Some(Ok(frame)),
+        None => None,
+    };
+    let rest = stream::unfold(frames, |mut frames| async move { Some((frames.recv().await?, frames)) });
+    let body =
+        stream::iter(first).chain(rest).map(|frame| frame.map_err(|e| std::io::Error::other(e.message)));
+    let kind = "application/x-streamed-protobuf; proto=prometheus.ChunkedReadResponse";
+    Ok(([(header::CONTENT_TYPE, kind)], Body::from_stream(body)).into_response())
+}
