@@ -186,6 +186,58 @@ async fn a_heartbeat_that_called_is_good_and_still_is_after_a_restart() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_configured_and_scraped_is_shown_without_secrets() {
+    let home = Home::new();
+    home.write(
+        "probes/scrape.yaml",
+        "scrape_configs: [{job_name: own, scrape_interval: 1s, basic_auth: {username: me, password: hunter2},
+          static_configs: [{targets: ['${MONITORING_SERVICE_ADDRESS}']}],
+          relabel_configs: [{target_label: tier, replacement: one}, {source_labels: [tier], regex: two, action: keep}]},
+          {job_name: kept, scrape_interval: 1s, static_configs: [{targets: ['${MONITORING_SERVICE_ADDRESS}']}]}]",
+    );
+    let (vigie, _tasks) = home.start().await;
+    let data = |path: &'static str| {
+        let vigie = &vigie;
+        async move { get(vigie, &format!("/api/v1/{path}")).await["data"].clone() }
+    };
+    let yaml = data("status/config").await["yaml"].clone();
+    let yaml = yaml.as_str().expect("a text");
+    assert!(yaml.contains("password: <secret>") && !yaml.contains("hunter2"), "{yaml}");
+    assert!(yaml.contains("rule_files:\n- ") && yaml.contains("alerts/rules/a.yaml"), "{yaml}");
+    let job = data("scrape_pools/config?scrapePool=kept").await["yaml"].clone();
+    assert!(job.as_str().is_some_and(|y| y.starts_with("job_name: kept\n")), "{job}");
+    assert_eq!(data("scrape_pools").await["scrapePools"], serde_json::json!(["kept", "own"]));
+    let steps =
+        data("targets/relabel_steps?scrapePool=own&labels=%7B%22a%22:%22b%22%7D").await["steps"].clone();
+    assert_eq!(steps[0]["output"], serde_json::json!({"a": "b", "tier": "one"}));
+    assert_eq!((&steps[1]["keep"], &steps[1]["output"]), (&false.into(), &serde_json::json!({})));
+    assert_eq!(steps[1]["rule"]["regex"], "two");
+    let runtime = data("status/runtimeinfo").await;
+    assert_eq!(
+        (&runtime["reloadConfigSuccess"], &runtime["storageRetention"]),
+        (&true.into(), &"90d".into())
+    );
+    assert_eq!(data("status/flags").await["query.timeout"], "2m");
+
+    until(&vigie, "up{job=\"kept\"}", "1").await;
+    let said =
+        data("metadata?metric=process_start_time_seconds").await["process_start_time_seconds"][0].clone();
+    assert_eq!(said["type"], "gauge", "{said}");
+    let said =
+        data("targets/metadata?metric=process_start_time_seconds&match_target=%7Bjob=%22kept%22%7D").await;
+    assert_eq!(said[0]["target"]["job"], "kept", "{said}");
+    home.write("probes/scrape.yaml", "scrape_configs: [{job_name: other}]");
+    vigie.reload().await.expect("good");
+    assert_eq!(data("scrape_pools").await["scrapePools"], serde_json::json!(["other"]));
+    assert!(data("status/config").await["yaml"].as_str().is_some_and(|y| y.contains("job_name: other")));
+    home.write("probes/scrape.yaml", "scrape_configs: [{job_nam: other}]");
+    vigie.reload().await.expect_err("bad");
+    let told = data("notifications").await;
+    assert_eq!(told[0]["text"], "Configuration reload has failed.", "{told}");
+    vigie.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_start_says_why_in_a_line() {
     let home = Home::new();
     let (vigie, _tasks) = home.start().await;

@@ -10,11 +10,14 @@ use collect::remote_read::{ReadError, ReadLimits, Request, chunks, samples};
 use futures_util::{StreamExt, stream};
 use http::{Method, header};
 use promql::EvalError;
-use std::sync::Arc;
-use tokio::sync::mpsc;
+use std::{sync::Arc, time::Duration};
+use tokio::{runtime::Handle, sync::mpsc};
 
 /// Frames that wait for a slow client.
 const FRAMES: usize = 4;
+
+/// How long one frame may wait for its client.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(super) fn add(routes: &mut Routes, plane: &Plane, need: Need) {
     let own = plane.clone();
@@ -54,9 +57,17 @@ async fn streamed(plane: &Plane, request: Request) -> Result<Response, ApiFailur
     let (send, mut frames) = mpsc::channel::<Result<Vec<u8>, ApiFailure>>(FRAMES);
     let (select, own) = (Arc::clone(&plane.select), plane.clone());
     plane.tasks.spawn("remote read", async move {
-        let out = send.clone();
+        let (out, clock, runtime) = (send.clone(), own.clock.clone(), Handle::current());
         let outcome = bounded(&own, own.query_timeout, move |cancel, _| {
-            let each = |frame| out.blocking_send(Ok(frame)).is_ok();
+            // Whoever does not take what comes gives its place to others.
+            let each = |frame| {
+                runtime.block_on(async {
+                    tokio::select! {
+                        sent = out.send(Ok(frame)) => sent.is_ok(),
+                        () = clock.sleep(PATIENCE) => false,
+                    }
+                })
+            };
             chunks(&*select, &request, &ReadLimits::default(), cancel, each).map_err(failed)
         })
         .await;

@@ -164,6 +164,24 @@ async fn times_are_read_as_prometheus_reads_them() {
 }
 
 #[tokio::test]
+async fn a_time_that_is_absent_has_a_default_and_a_wrong_one_is_told() {
+    let vigie = Setup::default().start().await;
+    for case in &cases("parse_time_param.json") {
+        let text = |key: &str| case[key].as_str().expect("text").to_owned();
+        // The suite's third name stands for any.
+        let name = if case["paramName"] == "foo" { "end".to_owned() } else { text("paramName") };
+        let value = text("paramValue");
+        let params = [("match[]", "up"), (&*name, &*value), ("end", "1582468023986")];
+        let answer = vigie.ask("/api/v1/series", &params).await;
+        let wrong = !case["result"]["asError"].is_null();
+        assert_eq!(answer.status, if wrong { 400 } else { 200 }, "{case}: {}", answer.text);
+        if wrong {
+            assert!(answer.text.contains("\\\"end\\\"") && answer.text.contains(&value), "{}", answer.text);
+        }
+    }
+}
+
+#[tokio::test]
 async fn durations_are_read_as_prometheus_reads_them() {
     let cases = cases("parse_duration.json");
     let vigie = Setup::default().start().await;
