@@ -91,6 +91,10 @@ pub(crate) struct Head {
     pub(crate) min_time: Timestamp,
     /// The oldest late one; the maximum when there is none.
     pub(crate) min_late: Timestamp,
+    /// How often something came that is older than the present by half a block.
+    pub(crate) behind: u64,
+    /// The time that maintenance was told last.
+    pub(crate) now: Timestamp,
 }
 
 impl Head {
@@ -110,6 +114,8 @@ impl Head {
             max_time: Timestamp::MIN,
             min_time: Timestamp::MAX,
             min_late: Timestamp::MAX,
+            behind: 0,
+            now: Timestamp::MIN,
         }
     }
 
@@ -237,6 +243,12 @@ impl Head {
         let window = self.block_range;
         let Some(group) = self.group_mut(number) else { return };
         out.rows.push(group.push(number, at, values, window));
+        self.reach(at);
+    }
+
+    /// Notes the time of what was written.
+    fn reach(&mut self, at: Timestamp) {
+        self.behind += u64::from(at < self.max_time.min(self.now).saturating_sub(self.block_range / 2));
         self.min_time = self.min_time.min(at);
         self.max_time = self.max_time.max(at);
     }
@@ -479,8 +491,7 @@ impl Head {
                 own.open = Some(OpenChunk::new(at, start, value));
             }
         }
-        self.min_time = self.min_time.min(at);
-        self.max_time = self.max_time.max(at);
+        self.reach(at);
         Ok(true)
     }
 

@@ -118,6 +118,8 @@ struct Inner {
     unreadable: Mutex<Vec<PathBuf>>,
     /// The time that maintenance was told last, in milliseconds since 1970.
     now: AtomicI64,
+    /// What the head had counted of samples that come behind, and when it last changed.
+    behind: Mutex<(u64, i64)>,
     counters: Arc<Counters>,
     damaged_pieces: u64,
     /// One maintenance at a time.
@@ -192,6 +194,7 @@ impl Tsdb {
             doomed: Mutex::default(),
             unreadable: Mutex::default(),
             now: AtomicI64::new(i64::MIN),
+            behind: Mutex::new((0, i64::MIN)),
             counters,
             damaged_pieces: report.damage.len() as u64,
             maintaining: Mutex::default(),

@@ -72,7 +72,10 @@ impl Tsdb {
         let inner = &*self.0;
         let _alone = lock(&inner.maintaining);
         inner.now.store(now, Ordering::Relaxed);
-        inner.head_mut().max_valid = now.saturating_add(millis(inner.config.max_ahead));
+        {
+            let mut head = inner.head_mut();
+            (head.now, head.max_valid) = (now, now.saturating_add(millis(inner.config.max_ahead)));
+        }
         inner.log.sync().map_err(MaintainError::Log)?;
         inner.remove_doomed()?;
         inner.resume_deletion()?;
@@ -109,6 +112,9 @@ impl Tsdb {
     }
 }
 
+/// How long nobody must have brought samples of the past before their window is closed, in milliseconds.
+const PAUSE: i64 = 60_000;
+
 impl Inner {
     /// Turns the whole head into blocks. Maintenance is the caller's alone.
     pub(super) fn flush(&self) -> Result<Maintained, MaintainError> {
@@ -134,14 +140,23 @@ impl Inner {
     }
 
     /// The oldest window of the head that can become a block. A sample from the future must not close the
-    /// present: `now` bounds what the newest sample says.
+    /// present: `now` bounds what the newest sample says. Nor is a window closed on somebody who brings the past in,
+    /// until there is a pause, or the window is older by another block.
     fn due_window(&self, now: Timestamp) -> Option<(Timestamp, Timestamp)> {
         let head = self.head();
         let range = self.config.block_range_ms();
+        let quiet = {
+            let mut behind = lock(&self.behind);
+            if behind.0 != head.behind {
+                *behind = (head.behind, now);
+            }
+            now.saturating_sub(behind.1) >= PAUSE
+        };
         let reached = head.max_time.min(now);
         let start = head.min_time.div_euclid(range).saturating_mul(range);
         let end = start.saturating_add(range);
-        (head.min_time <= reached && reached >= end.saturating_add(range / 2)).then_some((start, end))
+        let patience = if quiet { range / 2 } else { range / 2 + range };
+        (head.min_time <= reached && reached >= end.saturating_add(patience)).then_some((start, end))
     }
 
     /// Writes one block; returns how many series left the head.

@@ -131,6 +131,32 @@ fn old_samples_move_to_blocks_and_are_read_with_the_rest() {
 }
 
 #[test]
+fn a_window_is_not_closed_on_somebody_who_brings_the_past_in() {
+    let (db, _) = open(&FakeDisk::default());
+    let now = 5 * HOUR + HOUR / 2;
+    db.maintain(now).unwrap();
+    put(&db, &labels("now", "1"), now, 1.0);
+    for minute in 0..60 {
+        // Hours 2 to 4 would have closed at hour 5.
+        put(&db, &labels("past", "1"), 3 * HOUR + minute * 60_000, minute as f64);
+        db.maintain(now + minute * 5_000).unwrap();
+    }
+    assert_eq!(db.stats().blocks, 0);
+    db.maintain(now + 59 * 5_000 + 59_000).unwrap();
+    assert_eq!(db.stats().blocks, 0, "a minute's pause is not over");
+    db.maintain(now + 59 * 5_000 + 60_000).unwrap();
+    assert_eq!(db.stats().blocks, 1);
+    assert_eq!(read(&db, &[Matcher::eq("__name__", "past")], 0, now)[0].1.len(), 60);
+    // Who never pauses does not keep it open for ever.
+    let much_later = 9 * HOUR;
+    db.maintain(much_later).unwrap();
+    put(&db, &labels("now", "1"), much_later, 1.0);
+    put(&db, &labels("past", "1"), 5 * HOUR, 1.0);
+    db.maintain(much_later).unwrap();
+    assert_eq!(db.stats().blocks, 2);
+}
+
+#[test]
 fn retention_deletes_whole_blocks() {
     let disk = FakeDisk::default();
     let (db, _) =
