@@ -2,6 +2,7 @@
 
 mod admin;
 mod exemplars;
+mod explain;
 mod json;
 mod query;
 mod series;
@@ -12,6 +13,7 @@ use crate::{Plane, Routes, access::Need, access::Role};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 
+pub(crate) use explain::explain;
 pub use json::write_value;
 pub(crate) use query::{Query, When, run as run_query};
 
@@ -60,6 +62,7 @@ pub(crate) fn add(routes: &mut Routes, plane: &Plane) {
     query::add(routes, plane, viewer);
     series::add(routes, plane, viewer);
     exemplars::add(routes, plane, viewer);
+    explain::add(routes, plane, viewer);
     status::add(routes, plane, viewer);
     write::add(routes, plane);
     admin::add(routes, plane, viewer);

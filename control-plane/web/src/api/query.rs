@@ -117,7 +117,7 @@ pub(super) async fn bounded<T: Send + 'static>(
 /// Texts up to this many bytes are parsed at once; a longer one may take a while.
 const SHORT: usize = 512;
 
-async fn parsed(text: &str) -> Result<Expr, ApiFailure> {
+pub(super) async fn parsed(text: &str) -> Result<Expr, ApiFailure> {
     let outcome = if text.len() <= SHORT {
         promql::parse(text)
     } else {
@@ -149,10 +149,18 @@ pub(crate) async fn run<T: Send + 'static>(
     let (select, clock, when) = (Arc::clone(&plane.select), plane.clock.clone(), query.when);
     bounded(plane, query.timeout, move |cancel, waited| {
         let begun = clock.elapsed();
-        let result = match when {
+        let mut result = match when {
             When::At(at) => engine.instant(&*select, &expr, at, cancel),
             When::Range { start, end, step } => engine.range(&*select, &expr, start, end, step, cancel),
         }?;
+        let times = match when {
+            When::At(at) => (at, at),
+            When::Range { start, end, .. } => (start, end),
+        };
+        // A remark that cannot be made is no reason to withhold a result.
+        if let Err(e) = promql::hint::explain_empty(&*select, &expr, &mut result, times, cancel) {
+            tracing::debug!(error = %e, "why a result is empty could not be looked up");
+        }
         let took = Took { waited, ran: clock.elapsed().saturating_sub(begun) };
         Ok(finish(result, took))
     })

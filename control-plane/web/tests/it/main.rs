@@ -9,6 +9,7 @@ mod access;
 mod admin;
 mod budgets;
 mod console;
+mod explore;
 mod load;
 mod openapi;
 mod plane;
