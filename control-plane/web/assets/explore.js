@@ -82,7 +82,7 @@ async function look(at) {
   if (!at.word) return [];
   if (functions.length === 0) functions = (await get("/api/vigie/v1/functions")).functions;
   const word = at.word.toLowerCase();
-  const known = functions.filter((f) => f.name.startsWith(word));
+  const known = functions.filter((f) => f.name.startsWith(word)).sort((a, b) => a.name.length - b.name.length);
   const set = encodeURIComponent(`{__name__=~${quoted(`(?i).*${literal(at.word)}.*`)}}`);
   const metrics = (await get(`/api/v1/label/__name__/values?limit=${MOST}&match[]=${set}`)).data;
   metrics.sort((a, b) => Number(b.startsWith(at.word)) - Number(a.startsWith(at.word)));

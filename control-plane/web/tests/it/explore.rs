@@ -1,6 +1,7 @@
 //! What helps to write a query: where an error is, why a result is empty, and what each step does.
 
 use crate::plane::{NOW_S, Setup, encoded};
+use std::path::Path;
 
 #[tokio::test]
 async fn a_query_is_explained_step_by_step_by_get_and_post() {
@@ -133,4 +134,35 @@ async fn the_page_keeps_query_range_and_tab_in_its_address() {
         let html = page(&wrong).await;
         assert!(html.contains(part), "{wrong:?}: {html}");
     }
+}
+
+/// Where a part is that a test needs; without it the test says that it skips, unless parts are required.
+fn part(name: &str) -> Option<String> {
+    let value =
+        |name: &str| std::env::vars().find(|(n, _)| n == name).map(|(_, v)| v).filter(|v| !v.is_empty());
+    let found = value(name);
+    if found.is_none() {
+        assert_ne!(value("PARTS_REQUIRED").as_deref(), Some("1"), "{name} is not set");
+        println!("skipped: {name} is not set");
+    }
+    found
+}
+
+/// `CHROMIUM` is the browser, `PLAYWRIGHT` the folder of playwright-core, `SHOTS` a folder for what was seen.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_page_works_in_a_browser_by_keyboard_and_on_a_phone() {
+    let (Some(chromium), Some(playwright)) = (part("CHROMIUM"), part("PLAYWRIGHT")) else { return };
+    let vigie = Setup::default().start().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let shots = std::env::vars().find(|(n, _)| n == "SHOTS").map(|(_, v)| v);
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/browser/explore.mjs");
+    let mut node = std::process::Command::new("node");
+    node.arg(script)
+        .args([&vigie.base, &chromium, &playwright])
+        .arg(shots.as_deref().map_or(folder.path(), Path::new));
+    // Each of its steps ends by itself after ten seconds.
+    let run = tokio::task::spawn_blocking(move || node.output());
+    let output = run.await.expect("no panic").expect("node runs");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
 }
