@@ -2,6 +2,7 @@
 
 mod admin;
 mod exemplars;
+mod explain;
 mod json;
 mod metadata;
 mod notifications;
@@ -19,6 +20,7 @@ use crate::{Plane, Routes, access::Need, access::Role};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 
+pub(crate) use explain::explain;
 pub use json::write_value;
 pub(crate) use query::{Query, When, run as run_query};
 
@@ -80,6 +82,7 @@ pub(crate) fn add(routes: &mut Routes, plane: &Plane) {
     rules::add(routes, plane, viewer);
     notifications::add(routes, plane, viewer);
     read::add(routes, plane, viewer);
+    explain::add(routes, plane, viewer);
     status::add(routes, plane, viewer);
     otlp::add(routes, plane);
     write::add(routes, plane);

@@ -28,6 +28,9 @@ pub(crate) fn add(routes: &mut Routes, plane: &Plane) {
     routes.add(Method::GET, "/assets/console.js", open, || async {
         asset("text/javascript; charset=utf-8", include_str!("../assets/console.js"))
     });
+    routes.add(Method::GET, "/assets/explore.js", open, || async {
+        asset("text/javascript; charset=utf-8", include_str!("../assets/explore.js"))
+    });
     routes.add(Method::GET, "/assets/icon.svg", open, || async {
         asset("image/svg+xml", include_str!("../assets/icon.svg"))
     });

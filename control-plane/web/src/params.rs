@@ -41,6 +41,11 @@ fn decode(bytes: &[u8]) -> Vec<(String, String)> {
 }
 
 impl Params {
+    /// A single one.
+    pub(crate) fn of(name: &str, value: &str) -> Params {
+        Params(vec![(name.to_owned(), value.to_owned())])
+    }
+
     /// The first value of a name; an empty one counts as absent.
     pub(crate) fn get<'a>(&'a self, name: &'a str) -> Option<&'a str> {
         self.all(name).find(|v| !v.is_empty())

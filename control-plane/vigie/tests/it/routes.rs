@@ -233,6 +233,7 @@ async fn what_changes_something_needs_more_than_a_viewer() {
         "/api/v1/read",
         "/api/v1/series",
         "/api/v1/labels",
+        "/api/vigie/v1/explain",
     ];
     for route in declared(folder.path()).await {
         let reads =

@@ -9,7 +9,7 @@ use crate::{
 use axum::response::{IntoResponse, Response};
 use http::{StatusCode, header};
 use model::{Cancel, CancelReason, Select, Timestamp};
-use promql::{Engine, EngineConfig, EvalError, Expr, QueryResult, value::QueryStats};
+use promql::{Engine, EngineConfig, EvalError, Expr, QueryResult, QueryValue, value::QueryStats};
 use std::{sync::Arc, time::Duration};
 
 /// Annotations of each kind in an answer, as Prometheus limits them.
@@ -117,7 +117,7 @@ pub(super) async fn bounded<T: Send + 'static>(
 /// Texts up to this many bytes are parsed at once; a longer one may take a while.
 const SHORT: usize = 512;
 
-async fn parsed(text: &str) -> Result<Expr, ApiFailure> {
+pub(super) async fn parsed(text: &str) -> Result<Expr, ApiFailure> {
     let outcome = if text.len() <= SHORT {
         promql::parse(text)
     } else {
@@ -154,7 +154,15 @@ pub(crate) async fn run<T: Send + 'static>(
     let (select, clock, when) = (Arc::clone(&plane.select), plane.clock.clone(), query.when);
     bounded(plane, query.timeout, move |cancel, waited| {
         let begun = clock.elapsed();
-        let result = evaluate(&engine, &*select, &expr, when, cancel)?;
+        let mut result = evaluate(&engine, &*select, &expr, when, cancel)?;
+        let times = match when {
+            When::At(at) => (at, at),
+            When::Range { start, end, .. } => (start, end),
+        };
+        // A remark that cannot be made is no reason to withhold a result.
+        if let Err(e) = promql::hint::explain_empty(&*select, &expr, &mut result, times, cancel) {
+            tracing::debug!(error = %e, "why a result is empty could not be looked up");
+        }
         let took = Took { waited, ran: clock.elapsed().saturating_sub(begun) };
         Ok(finish(result, took))
     })
@@ -185,6 +193,12 @@ fn light(plane: &Plane, engine: &Engine, expr: &Expr, when: When) -> Option<(Que
     in_place(plane, || {
         let begun = plane.clock.elapsed();
         let result = evaluate(&engine, &*plane.select, expr, when, &Cancel::default()).ok()?;
+        // Why there is nothing is looked up elsewhere.
+        if matches!(&result.value, QueryValue::Vector(v) if v.is_empty())
+            || matches!(&result.value, QueryValue::Matrix(m) if m.is_empty())
+        {
+            return None;
+        }
         Some((result, Took { waited: Duration::ZERO, ran: plane.clock.elapsed().saturating_sub(begun) }))
     })
 }
@@ -277,8 +291,8 @@ fn body(query: &str, result: &QueryResult, limit: usize, stats: Option<serde_jso
     }
     let (mut warnings, infos) = result.annotations.texts(query, MOST_ANNOTATIONS);
     let found = match &result.value {
-        promql::QueryValue::Vector(v) => v.len(),
-        promql::QueryValue::Matrix(m) => m.len(),
+        QueryValue::Vector(v) => v.len(),
+        QueryValue::Matrix(m) => m.len(),
         _ => 0,
     };
     if limit > 0 && found > limit {

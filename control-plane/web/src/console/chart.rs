@@ -9,6 +9,8 @@ pub(super) const MOST_LINES: usize = 12;
 const WIDTH: f64 = 720.0;
 const HEIGHT: f64 = 240.0;
 const LEFT: f64 = 64.0;
+/// Room for half of a label in the large letters of a phone.
+const TOP: f64 = 16.0;
 const BOTTOM: f64 = 24.0;
 
 /// Values beyond it are drawn at it: their distance must still be a number.
@@ -40,7 +42,7 @@ pub(super) fn lines(series: &[RangeSeries], start: Timestamp, end: Timestamp, st
     let (low, high) = (low - room, high + room);
     #[expect(clippy::cast_precision_loss, reason = "pixels")]
     let x = |at: Timestamp| LEFT + (at - start) as f64 / ((end - start).max(1)) as f64 * (WIDTH - LEFT - 8.0);
-    let y = |v: f64| 8.0 + (high - v) / (high - low) * (HEIGHT - BOTTOM - 8.0);
+    let y = |v: f64| TOP + (high - v) / (high - low) * (HEIGHT - BOTTOM - TOP);
     let mut out = format!(
         "<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"The query over time; the table below has the last values\" class=\"chart\">"
     );

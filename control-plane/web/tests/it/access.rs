@@ -103,6 +103,7 @@ async fn what_is_open_is_little() {
             "/api/v1/read",
             "/api/v1/series",
             "/api/v1/labels",
+            "/api/vigie/v1/explain",
         ];
         let free = queries.contains(&route.path) || matches!(route.path, "/login" | "/logout");
         let weak = matches!(route.need, Need::Role(Role::Open | Role::Viewer));

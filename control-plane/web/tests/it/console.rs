@@ -79,7 +79,9 @@ async fn page(vigie: &Running, path: &str) -> String {
     for tag in html.split('<').skip(1).filter_map(|part| part.split('>').next()) {
         let name: String = tag.chars().take_while(char::is_ascii_alphanumeric).collect();
         if name == "script" {
-            assert_eq!(tag, "script type=\"module\" src=\"/assets/console.js\"", "{path}");
+            let ours =
+                ["console", "explore"].map(|n| format!("script type=\"module\" src=\"/assets/{n}.js\""));
+            assert!(ours.iter().any(|own| own == tag), "{path}: <{tag}>");
         }
         assert!(
             !matches!(name.as_str(), "style" | "iframe" | "object" | "embed" | "base"),
@@ -274,6 +276,7 @@ async fn assets_are_there_and_need_nothing_from_elsewhere() {
     for (path, kind) in [
         ("/assets/console.css", "text/css; charset=utf-8"),
         ("/assets/console.js", "text/javascript; charset=utf-8"),
+        ("/assets/explore.js", "text/javascript; charset=utf-8"),
         ("/assets/icon.svg", "image/svg+xml"),
     ] {
         let answer = vigie.get(path).await;

@@ -10,6 +10,7 @@ mod admin;
 mod budgets;
 mod console;
 mod described;
+mod explore;
 mod load;
 mod openapi;
 mod otlp;
