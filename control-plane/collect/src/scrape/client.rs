@@ -1,4 +1,6 @@
-//! How a job or a discovery speaks HTTP: TLS, credentials, headers of its own, redirects.
+//! How a job or a discovery speaks HTTP: TLS, credentials, headers of its own, redirects, proxies.
+
+mod proxy;
 
 use super::{
     config::auth::{self, Auth, Credential},
@@ -10,11 +12,22 @@ use kit::{
     secret::Secret,
     yaml::{Kind, MapReader, Node},
 };
+use proxy::Proxy;
 use std::{
     path::Path,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
+use url::Url;
+
+/// Where settings stand that name files and values.
+#[derive(Clone, Copy)]
+pub(crate) struct Place<'a> {
+    /// What paths are relative to.
+    pub(crate) dir: &'a Path,
+    /// The values of `${NAME}`, and of `HTTP_PROXY` and its like.
+    pub(crate) values: &'a dyn Fn(&str) -> Option<String>,
+}
 
 /// What the configuration says.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,6 +37,9 @@ pub(crate) struct HttpConfig {
     headers: Vec<(HeaderName, Credential)>,
     pub(crate) follow_redirects: bool,
     http2: bool,
+    proxy: Option<Arc<Proxy>>,
+    /// Whether only the full client can do what it says, whatever the address is.
+    pub(crate) full: bool,
 }
 
 /// Headers that a request has anyway, or that would change what it is.
@@ -45,29 +61,35 @@ const RESERVED: [&str; 14] = [
 ];
 
 /// Known to Prometheus, not built here.
-const REFUSED: [(&str, &str); 5] = [
-    ("oauth2", "get a token otherwise, and name its file in `authorization`"),
-    ("proxy_url", "targets are asked directly"),
-    ("no_proxy", "targets are asked directly"),
-    ("proxy_from_environment", "targets are asked directly"),
-    ("proxy_connect_header", "targets are asked directly"),
-];
+const REFUSED: [(&str, &str); 1] =
+    [("oauth2", "get a token otherwise, and name its file in `authorization`")];
 
-/// Reads the fields of a job or a discovery; paths of files are relative to `dir`.
-pub(crate) fn read(r: &mut MapReader<'_>, dir: &Path) -> HttpConfig {
+/// Reads the fields of a job or a discovery.
+pub(crate) fn read(r: &mut MapReader<'_>, place: Place<'_>) -> HttpConfig {
+    let dir = place.dir;
     for (name, instead) in REFUSED {
-        if let Some(node) = r.node(name).filter(|n| n.text() != Some("false")) {
+        if let Some(node) = r.node(name) {
             let problem = r.doc.problem(node, format!("`{name}` is not supported"));
             r.problems.push(problem.with_help(instead));
         }
     }
+    let proxy = proxy::read(r, place);
     HttpConfig {
         auth: auth::read(r, dir),
         tls: tls::read(r, dir).map(Arc::new),
         headers: read_headers(r, dir),
         follow_redirects: r.bool("follow_redirects").unwrap_or(true),
         http2: r.bool("enable_http2").unwrap_or(true),
+        full: proxy.is_some(),
+        proxy,
     }
+}
+
+/// An address for people: without a password, which may stand in it.
+pub(crate) fn shown(url: &Url) -> String {
+    let mut shown = url.clone();
+    let named = shown.set_username("").and_then(|()| shown.set_password(None));
+    if named.is_ok() { shown.to_string() } else { "the server".to_owned() }
 }
 
 fn read_headers(r: &mut MapReader<'_>, dir: &Path) -> Vec<(HeaderName, Credential)> {
@@ -138,6 +160,7 @@ struct Built {
     tls: Option<Arc<TlsOptions>>,
     follow: bool,
     http2: bool,
+    proxy: Option<Arc<Proxy>>,
     files: Vec<Vec<u8>>,
     client: reqwest::Client,
 }
@@ -157,8 +180,11 @@ impl Shelf {
     pub(crate) fn client(&self, http: &HttpConfig) -> Result<reqwest::Client, String> {
         let files = http.tls.as_ref().map_or_else(|| Ok(Vec::new()), |tls| tls.files())?;
         let mut shelf = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_it =
-            |b: &Built| b.tls == http.tls && (b.follow, b.http2) == (http.follow_redirects, http.http2);
+        let is_it = |b: &Built| {
+            b.tls == http.tls
+                && b.proxy == http.proxy
+                && (b.follow, b.http2) == (http.follow_redirects, http.http2)
+        };
         if let Some(built) = shelf.iter().find(|b| is_it(b) && b.files == files) {
             return Ok(built.client.clone());
         }
@@ -171,6 +197,7 @@ impl Shelf {
             tls: http.tls.clone(),
             follow: http.follow_redirects,
             http2: http.http2,
+            proxy: http.proxy.clone(),
             files,
             client: client.clone(),
         });
@@ -194,6 +221,9 @@ fn build(http: &HttpConfig) -> Result<reqwest::Client, String> {
         let protocols: &[&[u8]] = if http.http2 { &[b"h2", b"http/1.1"] } else { &[b"http/1.1"] };
         config.alpn_protocols = protocols.iter().map(|p| p.to_vec()).collect();
         builder = builder.tls_backend_preconfigured(config);
+    }
+    if let Some(proxy) = &http.proxy {
+        builder = proxy.install(builder)?;
     }
     builder.build().map_err(|e| chain(&e))
 }

@@ -142,8 +142,8 @@ pub(crate) async fn fetch(
     target: &Target,
 ) -> Result<Body, String> {
     let job = &target.job;
-    let (Some(host), Some(port), "http") =
-        (target.url.host(), target.url.port_or_known_default(), target.url.scheme())
+    let (Some(host), Some(port), "http", false) =
+        (target.url.host(), target.url.port_or_known_default(), target.url.scheme(), job.http.full)
     else {
         return fetch_fully(&clients.client(&job.http)?, target).await;
     };
@@ -186,7 +186,7 @@ pub(crate) async fn fetch(
     Ok(Body { bytes, format })
 }
 
-/// Asks by the full client, which knows TLS and redirects.
+/// Asks by the full client, which knows TLS, redirects and proxies.
 async fn fetch_fully(client: &reqwest::Client, target: &Target) -> Result<Body, String> {
     let job = &target.job;
     let describe = |e: reqwest::Error| {

@@ -18,6 +18,8 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
+mod through;
+
 /// Writes `NAME.pem` and `NAME.key`.
 fn issue(dir: &Path, ca: &CertifiedIssuer<'_, KeyPair>, name: &str) {
     let params = CertificateParams::new(vec![name.to_owned()]).expect("a name");
@@ -166,7 +168,13 @@ fn mistakes_are_told_with_their_place() {
         ("  http_headers: {Host: {values: [x]}}\n", "s.yaml:6:18: the header \"Host\" cannot be set"),
         ("  http_headers: {'a b': {values: [x]}}\n", "\"a b\" is not a header's name"),
         ("  oauth2: {client_id: x}\n", "s.yaml:6:11: `oauth2` is not supported"),
-        ("  proxy_url: http://p\n", "s.yaml:6:14: `proxy_url` is not supported"),
+        ("  proxy_url: 'p:3128'\n", "s.yaml:6:14: this is no address of a proxy: write it like http://"),
+        ("  proxy_url: socks5://p:1080\n", "the proxy scheme socks5 is not supported: http or https"),
+        ("  proxy_url: http://p\n  proxy_from_environment: true\n", "only one of `proxy_url` and"),
+        ("  no_proxy: a\n  proxy_from_environment: true\n", "only one of `no_proxy` and"),
+        ("  no_proxy: a\n", "s.yaml:6:13: `no_proxy` says nothing without `proxy_url`"),
+        ("  proxy_connect_header: {A: [b]}\n", "without `proxy_url` or `proxy_from_environment`"),
+        ("  proxy_url: http://p\n  proxy_connect_header: {A: b}\n", "must have a list of values"),
         ("  consul_sd_configs: [{server: x}]\n", "let a script write a file of targets"),
         ("  file_sd_configs: [{files: [a.txt]}]\n", "is no path of files to discover targets in"),
         ("  http_sd_configs: [{url: nowhere}]\n", "\"nowhere\" is not an address"),
