@@ -51,13 +51,15 @@ pub(super) fn read(mut r: MapReader<'_>, place: Place<'_>) -> Option<HttpSource>
 pub(crate) async fn ask(clients: &Clients, source: &HttpSource) -> Result<Found, String> {
     let shown = &shown(&source.url);
     let describe = |e: reqwest::Error| format!("{shown}: {}", chain(&e.without_url()));
+    let patience = source.refresh.min(PATIENCE);
     let request = clients
         .client(&source.http)?
         .get(source.url.clone())
-        .timeout(source.refresh.min(PATIENCE))
+        .timeout(patience)
         .header(http::header::ACCEPT, "application/json")
         .header("X-Prometheus-Refresh-Interval-Seconds", source.refresh.as_secs_f64().to_string());
-    let mut response = source.http.apply(request)?.send().await.map_err(describe)?;
+    let sent = clients.send(&source.http, source.http.apply(request)?, patience).await;
+    let mut response = sent.map_err(|fault| fault.told(describe))?;
     if response.status() != http::StatusCode::OK {
         return Err(format!("{shown} answered HTTP status {}", response.status()));
     }

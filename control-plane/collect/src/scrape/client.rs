@@ -1,5 +1,6 @@
-//! How a job or a discovery speaks HTTP: TLS, credentials, headers of its own, redirects, proxies.
+//! How a job, a discovery or a sender speaks HTTP: TLS, credentials, headers of its own, redirects, proxies.
 
+mod oauth2;
 mod proxy;
 
 use super::{
@@ -7,11 +8,12 @@ use super::{
     fetch::chain,
 };
 use crate::tls::{self, TlsOptions};
-use http::{HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue, header};
 use kit::{
     secret::Secret,
     yaml::{Kind, MapReader, Node},
 };
+use oauth2::OAuth2;
 use proxy::Proxy;
 use std::{
     path::Path,
@@ -38,6 +40,7 @@ pub(crate) struct HttpConfig {
     pub(crate) follow_redirects: bool,
     http2: bool,
     proxy: Option<Arc<Proxy>>,
+    oauth2: Option<Arc<OAuth2>>,
     /// Whether only the full client can do what it says, whatever the address is.
     pub(crate) full: bool,
 }
@@ -60,28 +63,36 @@ const RESERVED: [&str; 14] = [
     "x-prometheus-scrape-timeout-seconds",
 ];
 
-/// Known to Prometheus, not built here.
-const REFUSED: [(&str, &str); 1] =
-    [("oauth2", "get a token otherwise, and name its file in `authorization`")];
-
-/// Reads the fields of a job or a discovery.
-pub(crate) fn read(r: &mut MapReader<'_>, place: Place<'_>) -> HttpConfig {
-    let dir = place.dir;
-    for (name, instead) in REFUSED {
-        if let Some(node) = r.node(name) {
-            let problem = r.doc.problem(node, format!("`{name}` is not supported"));
-            r.problems.push(problem.with_help(instead));
+impl Default for HttpConfig {
+    fn default() -> Self {
+        HttpConfig {
+            auth: None,
+            tls: None,
+            headers: Vec::new(),
+            follow_redirects: true,
+            http2: true,
+            proxy: None,
+            oauth2: None,
+            full: false,
         }
     }
+}
+
+/// Reads the fields of a job, a discovery or a receiver.
+pub(crate) fn read(r: &mut MapReader<'_>, place: Place<'_>) -> HttpConfig {
+    let dir = place.dir;
     let proxy = proxy::read(r, place);
+    let other = r.node("oauth2").filter(|n| !n.is_null()).map(|_| "oauth2");
+    let oauth2 = other.and_then(|_| oauth2::read(r, place));
     HttpConfig {
-        auth: auth::read(r, dir),
+        auth: auth::read(r, dir, other),
         tls: tls::read(r, dir).map(Arc::new),
         headers: read_headers(r, dir),
         follow_redirects: r.bool("follow_redirects").unwrap_or(true),
         http2: r.bool("enable_http2").unwrap_or(true),
-        full: proxy.is_some(),
+        full: proxy.is_some() || oauth2.is_some(),
         proxy,
+        oauth2,
     }
 }
 
@@ -151,6 +162,47 @@ impl HttpConfig {
             request = request.header(name, value);
         }
         Ok(request)
+    }
+
+    /// Sends a request, with a token where there is to be one; once more with another where that is refused.
+    pub(crate) async fn send(
+        &self,
+        request: reqwest::RequestBuilder,
+        now_ms: i64,
+        patience: Duration,
+    ) -> Result<reqwest::Response, Fault> {
+        let Some(oauth2) = &self.oauth2 else { return request.send().await.map_err(Fault::Http) };
+        // What goes wrong with a token is told before the request as a whole is given up.
+        let patience = patience.mul_f64(0.8);
+        let token = oauth2.token(now_ms, patience, None).await.map_err(Fault::NoToken)?;
+        let again = request.try_clone();
+        let response = request.header(header::AUTHORIZATION, &token).send().await.map_err(Fault::Http)?;
+        let (http::StatusCode::UNAUTHORIZED, Some(again)) = (response.status(), again) else {
+            return Ok(response);
+        };
+        let other = oauth2.token(now_ms, patience, Some(&token)).await.map_err(Fault::NoToken)?;
+        if other == token {
+            return Ok(response);
+        }
+        again.header(header::AUTHORIZATION, other).send().await.map_err(Fault::Http)
+    }
+}
+
+/// Why there is no response.
+#[derive(Debug)]
+pub(crate) enum Fault {
+    /// A sentence.
+    NoToken(String),
+    Http(reqwest::Error),
+}
+
+impl Fault {
+    /// A sentence; `describe` makes one of the client's error.
+    pub(crate) fn told(self, describe: impl FnOnce(reqwest::Error) -> String) -> String {
+        match self {
+            Fault::NoToken(why) => why,
+            Fault::Http(e) => describe(e),
+        }
     }
 }
 

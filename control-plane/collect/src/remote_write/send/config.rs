@@ -214,7 +214,7 @@ fn read_endpoint(
         Some(t) => read_tls(t, dir),
         None => Tls::default(),
     };
-    let auth = auth::read(&mut r, dir);
+    let auth = auth::read(&mut r, dir, None);
     let queue = read_queue(r.child("queue_config"));
     let metadata = read_metadata(r.child("metadata_config"));
     let timeout = positive(&mut r, "remote_timeout").unwrap_or(Duration::from_secs(30));

@@ -106,8 +106,9 @@ pub(crate) fn credential(
     text.map(|t| Credential::Given(Secret::new(t))).or(path.map(|p| Credential::File(dir.join(p))))
 }
 
-/// Reads the fields of a job or a probe that say how it presents itself.
-pub(crate) fn read(r: &mut MapReader<'_>, dir: &Path) -> Option<Auth> {
+/// Reads the fields of a job or a probe that say how it presents itself. `other`: what says so too, and is read
+/// elsewhere.
+pub(crate) fn read(r: &mut MapReader<'_>, dir: &Path, other: Option<&'static str>) -> Option<Auth> {
     let mut found = Vec::new();
     if let Some(mut b) = r.child("basic_auth") {
         let user = credential(&mut b, "username", "username_file", dir);
@@ -132,8 +133,8 @@ pub(crate) fn read(r: &mut MapReader<'_>, dir: &Path) -> Option<Auth> {
     if let Some(credential) = credential(r, "bearer_token", "bearer_token_file", dir) {
         found.push(("bearer_token", Auth::Header { scheme: "Bearer".to_owned(), credential }));
     }
-    if found.len() > 1 {
-        let names: Vec<&str> = found.iter().map(|(name, _)| *name).collect();
+    let names: Vec<&str> = found.iter().map(|(name, _)| *name).chain(other).collect();
+    if names.len() > 1 {
         let node = r.node;
         r.problem(node, format!("only one of {} can be set", names.join(", ")));
     }

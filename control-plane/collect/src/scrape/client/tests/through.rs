@@ -9,9 +9,9 @@ use std::sync::Mutex;
 use tokio::net::TcpStream;
 
 /// The heads that a server was asked with.
-type Heads = Arc<Mutex<Vec<String>>>;
+pub(super) type Heads = Arc<Mutex<Vec<String>>>;
 
-fn taken(heads: &Heads) -> Vec<String> {
+pub(super) fn taken(heads: &Heads) -> Vec<String> {
     std::mem::take(&mut *heads.lock().expect("not poisoned"))
 }
 
@@ -53,7 +53,7 @@ async fn proxy(to: Option<SocketAddr>) -> (SocketAddr, Heads) {
     (address, heads)
 }
 
-fn job(text: &str, values: &dyn Fn(&str) -> Option<String>) -> Result<Job, String> {
+pub(super) fn job(text: &str, values: &dyn Fn(&str) -> Option<String>) -> Result<Job, String> {
     let text = format!("scrape_configs:\n- job_name: j\n  scrape_timeout: 5s\n{text}");
     let doc = Document::parse("s.yaml", &text).map_err(|p| p.to_string())?;
     let mut problems = Problems::default();
@@ -61,7 +61,7 @@ fn job(text: &str, values: &dyn Fn(&str) -> Option<String>) -> Result<Job, Strin
     problems.into_result(jobs).map(|mut jobs| jobs.remove(0)).map_err(|p| p.to_string())
 }
 
-fn target_of(text: &str, values: &dyn Fn(&str) -> Option<String>) -> Target {
+pub(super) fn target_of(text: &str, values: &dyn Fn(&str) -> Option<String>) -> Target {
     let job = Arc::new(job(text, values).expect("reads"));
     targets(&job, std::iter::empty()).targets.remove(0)
 }
@@ -70,7 +70,7 @@ fn target_of(text: &str, values: &dyn Fn(&str) -> Option<String>) -> Target {
 async fn a_proxy_is_asked_for_what_is_no_exception() {
     let (address, heads) = proxy(None).await;
     let (direct, direct_heads) = proxy(None).await;
-    let clients = Clients::new().expect("clients");
+    let clients = Clients::new(Clock::system()).expect("clients");
     let through = format!("  proxy_url: 'http://user:pa%20ss@{address}'\n");
     let far = "  static_configs: [{targets: ['far.test:9100']}]\n";
     let near = format!("  static_configs: [{{targets: ['{direct}']}}]\n");
@@ -98,7 +98,7 @@ async fn a_proxy_is_asked_for_what_is_no_exception() {
 async fn proxies_of_the_environment_are_those_given_with_the_configuration() {
     let (address, heads) = proxy(None).await;
     let (direct, direct_heads) = proxy(None).await;
-    let clients = Clients::new().expect("clients");
+    let clients = Clients::new(Clock::system()).expect("clients");
     let values = |name: &str| match name {
         "http_proxy" => Some(address.to_string()),
         "NO_PROXY" => Some("near.test".to_owned()),
@@ -123,7 +123,7 @@ async fn https_goes_through_a_tunnel() {
     let dir = tempfile::tempdir().expect("a folder");
     let (server, task) = server(dir.path()).await;
     let (address, heads) = proxy(Some(server)).await;
-    let clients = Clients::new().expect("clients");
+    let clients = Clients::new(Clock::system()).expect("clients");
     let job = format!(
         "  proxy_url: http://{address}\n  proxy_connect_header: {{X-Tunnel: [one, two]}}\n  \
          tls_config: {{ca_file: ca.pem, cert_file: client.pem, key_file: client.key}}\n  \
@@ -152,7 +152,7 @@ async fn targets_are_found_through_a_proxy() {
         format!("  http_sd_configs: [{{url: 'http://far.test/targets', proxy_url: 'http://{address}'}}]\n");
     let job = job(&text, &|_| None).expect("reads");
     let Some(Source::Http(source)) = job.sources.first() else { panic!("a source") };
-    let found = ask(&Clients::new().expect("clients"), source).await.expect("answers");
+    let found = ask(&Clients::new(Clock::system()).expect("clients"), source).await.expect("answers");
     assert_eq!(found.groups[0].targets, ["found:1"]);
     assert!(taken(&heads)[0].starts_with("GET http://far.test/targets HTTP/1.1\r\n"));
 }
