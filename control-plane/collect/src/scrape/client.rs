@@ -240,7 +240,11 @@ impl Shelf {
         if let Some(built) = shelf.iter().find(|b| is_it(b) && b.files == files) {
             return Ok(built.client.clone());
         }
-        let client = build(http)?;
+        // Each request brings its own timeout; this one is only a last resort.
+        let builder = kit::client::builder(Duration::from_mins(10))
+            .pool_max_idle_per_host(1)
+            .pool_idle_timeout(Duration::from_mins(5));
+        let client = build(http, builder)?;
         shelf.retain(|b| !is_it(b));
         if shelf.len() >= KEPT {
             shelf.remove(0);
@@ -257,11 +261,14 @@ impl Shelf {
     }
 }
 
-fn build(http: &HttpConfig) -> Result<reqwest::Client, String> {
-    // Each request brings its own timeout; this one is only a last resort.
-    let mut builder = kit::client::builder(Duration::from_mins(10))
-        .pool_max_idle_per_host(1)
-        .pool_idle_timeout(Duration::from_mins(5));
+/// A client that does what the configuration says, from a builder with its times and its pool.
+///
+/// # Errors
+/// When a file cannot be used; the message names it.
+pub(crate) fn build(
+    http: &HttpConfig,
+    mut builder: reqwest::ClientBuilder,
+) -> Result<reqwest::Client, String> {
     if http.follow_redirects {
         builder = builder.redirect(reqwest::redirect::Policy::limited(10));
     }
@@ -281,4 +288,4 @@ fn build(http: &HttpConfig) -> Result<reqwest::Client, String> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

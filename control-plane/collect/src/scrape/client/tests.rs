@@ -18,8 +18,8 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
-mod through;
-mod tokens;
+pub(crate) mod through;
+pub(crate) mod tokens;
 
 /// Writes `NAME.pem` and `NAME.key`.
 fn issue(dir: &Path, ca: &CertifiedIssuer<'_, KeyPair>, name: &str) {

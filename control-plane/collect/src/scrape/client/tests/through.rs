@@ -9,14 +9,14 @@ use std::sync::Mutex;
 use tokio::net::TcpStream;
 
 /// The heads that a server was asked with.
-pub(super) type Heads = Arc<Mutex<Vec<String>>>;
+pub(crate) type Heads = Arc<Mutex<Vec<String>>>;
 
-pub(super) fn taken(heads: &Heads) -> Vec<String> {
+pub(crate) fn taken(heads: &Heads) -> Vec<String> {
     std::mem::take(&mut *heads.lock().expect("not poisoned"))
 }
 
 /// A proxy that answers for every target itself, and whose tunnels all lead to `to`.
-async fn proxy(to: Option<SocketAddr>) -> (SocketAddr, Heads) {
+pub(crate) async fn proxy(to: Option<SocketAddr>) -> (SocketAddr, Heads) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("binds");
     let address = listener.local_addr().expect("an address");
     let heads = Heads::default();
@@ -53,7 +53,7 @@ async fn proxy(to: Option<SocketAddr>) -> (SocketAddr, Heads) {
     (address, heads)
 }
 
-pub(super) fn job(text: &str, values: &dyn Fn(&str) -> Option<String>) -> Result<Job, String> {
+pub(crate) fn job(text: &str, values: &dyn Fn(&str) -> Option<String>) -> Result<Job, String> {
     let text = format!("scrape_configs:\n- job_name: j\n  scrape_timeout: 5s\n{text}");
     let doc = Document::parse("s.yaml", &text).map_err(|p| p.to_string())?;
     let mut problems = Problems::default();
@@ -61,7 +61,7 @@ pub(super) fn job(text: &str, values: &dyn Fn(&str) -> Option<String>) -> Result
     problems.into_result(jobs).map(|mut jobs| jobs.remove(0)).map_err(|p| p.to_string())
 }
 
-pub(super) fn target_of(text: &str, values: &dyn Fn(&str) -> Option<String>) -> Target {
+pub(crate) fn target_of(text: &str, values: &dyn Fn(&str) -> Option<String>) -> Target {
     let job = Arc::new(job(text, values).expect("reads"));
     targets(&job, std::iter::empty()).targets.remove(0)
 }

@@ -8,7 +8,7 @@ use crate::discovery::{Source, ask};
 use std::sync::Mutex;
 
 /// A server that answers each whole request with what `answer` makes of it: a status, a type, a body.
-async fn serve<F>(answer: F) -> (SocketAddr, Heads)
+pub(crate) async fn serve<F>(answer: F) -> (SocketAddr, Heads)
 where
     F: Fn(&str) -> (u16, &'static str, String) + Send + 'static,
 {
@@ -43,10 +43,10 @@ where
     (address, heads)
 }
 
-const JSON: &str = "application/json";
+pub(crate) const JSON: &str = "application/json";
 
 /// Gives tokens `t1`, `t2`, … that last a minute.
-async fn tokens() -> (SocketAddr, Heads) {
+pub(crate) async fn tokens() -> (SocketAddr, Heads) {
     let n = Mutex::new(0);
     serve(move |_| {
         let mut n = n.lock().expect("not poisoned");
@@ -74,7 +74,7 @@ async fn guarded(good: &Good) -> (SocketAddr, Heads) {
     .await
 }
 
-fn oauth2(tokens: SocketAddr) -> String {
+pub(crate) fn oauth2(tokens: SocketAddr) -> String {
     format!(
         "oauth2: {{client_id: 'my id', client_secret: 'hunter&2', scopes: [a, b], \
          token_url: 'http://{tokens}/token?q=hidden', endpoint_params: {{audience: everybody}}}}"
