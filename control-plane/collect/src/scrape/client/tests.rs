@@ -180,7 +180,7 @@ fn mistakes_are_told_with_their_place() {
             "only one of basic_auth, oauth2 can be set",
         ),
         (
-            "  oauth2: {client_id: x, token_url: http://t/}\n  authorization: {credentials: u}\n",
+            "  oauth2: {client_id: x, token_url: http://t/}\n  authorization: {}\n",
             "only one of authorization, oauth2 can be set",
         ),
         (
