@@ -109,7 +109,7 @@ impl Collector {
         let shared = Arc::new(Shared {
             append: deps.append,
             exemplars: deps.exemplars,
-            clients: Clients::new()?,
+            clients: Clients::new(deps.clock.clone())?,
             prober: Prober::new(deps.clock.clone(), heartbeats.clone()),
             heartbeats,
             clock: deps.clock,

@@ -9,17 +9,16 @@ mod http;
 #[cfg(test)]
 mod tests;
 
-use crate::scrape::config::{Group, group};
+use crate::scrape::{
+    client::Place,
+    config::{Group, group},
+};
 use kit::{
     problem::Problems,
     yaml::{Document, Kind, MapReader},
 };
 use model::duration;
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 pub(crate) use files::look;
 pub(crate) use http::{HttpSource, ask};
@@ -66,7 +65,7 @@ impl Source {
 }
 
 /// Reads `file_sd_configs` and `http_sd_configs` of a job.
-pub(crate) fn read(r: &mut MapReader<'_>, dir: &Path) -> Vec<Source> {
+pub(crate) fn read(r: &mut MapReader<'_>, place: Place<'_>) -> Vec<Source> {
     let mut sources = Vec::new();
     for node in r.list("file_sd_configs") {
         if node.is_null() {
@@ -81,7 +80,7 @@ pub(crate) fn read(r: &mut MapReader<'_>, dir: &Path) -> Vec<Source> {
         }
         for (node, pattern) in named {
             if is_pattern(pattern) {
-                patterns.push(dir.join(pattern));
+                patterns.push(place.dir.join(pattern));
             } else {
                 let message = format!("{pattern:?} is no path of files to discover targets in");
                 let problem = r.doc.problem(node, message);
@@ -100,7 +99,7 @@ pub(crate) fn read(r: &mut MapReader<'_>, dir: &Path) -> Vec<Source> {
             r.problem(node, "empty or null section in http_sd_configs");
             continue;
         }
-        sources.extend(r.item(node).and_then(|r| http::read(r, dir)).map(|s| Source::Http(Box::new(s))));
+        sources.extend(r.item(node).and_then(|r| http::read(r, place)).map(|s| Source::Http(Box::new(s))));
     }
     sources
 }

@@ -2,12 +2,12 @@
 
 use super::{Found, groups, refresh};
 use crate::scrape::{
-    client::{self, HttpConfig},
+    client::{self, HttpConfig, Place, shown},
     config::Group,
     fetch::{Clients, chain},
 };
 use kit::yaml::MapReader;
-use std::{path::Path, time::Duration};
+use std::time::Duration;
 use url::Url;
 
 /// Bytes of an answer, at most.
@@ -23,7 +23,7 @@ pub(crate) struct HttpSource {
     http: HttpConfig,
 }
 
-pub(super) fn read(mut r: MapReader<'_>, dir: &Path) -> Option<HttpSource> {
+pub(super) fn read(mut r: MapReader<'_>, place: Place<'_>) -> Option<HttpSource> {
     let url = r.required("url");
     let parsed = url.and_then(|node| {
         let text = node.text().unwrap_or("");
@@ -39,16 +39,9 @@ pub(super) fn read(mut r: MapReader<'_>, dir: &Path) -> Option<HttpSource> {
         }
     });
     let refresh = refresh(&mut r).unwrap_or(Duration::from_mins(1));
-    let http = client::read(&mut r, dir);
+    let http = client::read(&mut r, place);
     r.finish();
     Some(HttpSource { url: parsed?, refresh, http })
-}
-
-/// The address for people: without a password, which may stand in it.
-fn shown(url: &Url) -> String {
-    let mut shown = url.clone();
-    let named = shown.set_username("").and_then(|()| shown.set_password(None));
-    if named.is_ok() { shown.to_string() } else { "the server".to_owned() }
 }
 
 /// Asks what to scrape.
@@ -58,13 +51,15 @@ fn shown(url: &Url) -> String {
 pub(crate) async fn ask(clients: &Clients, source: &HttpSource) -> Result<Found, String> {
     let shown = &shown(&source.url);
     let describe = |e: reqwest::Error| format!("{shown}: {}", chain(&e.without_url()));
+    let patience = source.refresh.min(PATIENCE);
     let request = clients
         .client(&source.http)?
         .get(source.url.clone())
-        .timeout(source.refresh.min(PATIENCE))
+        .timeout(patience)
         .header(http::header::ACCEPT, "application/json")
         .header("X-Prometheus-Refresh-Interval-Seconds", source.refresh.as_secs_f64().to_string());
-    let mut response = source.http.apply(request)?.send().await.map_err(describe)?;
+    let sent = clients.send(&source.http, source.http.apply(request)?, patience).await;
+    let mut response = sent.map_err(|fault| fault.told(describe))?;
     if response.status() != http::StatusCode::OK {
         return Err(format!("{shown} answered HTTP status {}", response.status()));
     }

@@ -1,4 +1,5 @@
 use super::*;
+use std::path::Path;
 
 fn look_at(dir: &Path, known: &FoundGroups) -> (Option<FoundGroups>, Vec<String>) {
     look(&[dir.join("*.json"), dir.join("one.yml")], known)

@@ -1,20 +1,35 @@
-//! How a job or a discovery speaks HTTP: TLS, credentials, headers of its own, redirects.
+//! How a job, a discovery or a sender speaks HTTP: TLS, credentials, headers of its own, redirects, proxies.
+
+mod oauth2;
+mod proxy;
 
 use super::{
     config::auth::{self, Auth, Credential},
     fetch::chain,
 };
 use crate::tls::{self, TlsOptions};
-use http::{HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue, header};
 use kit::{
     secret::Secret,
     yaml::{Kind, MapReader, Node},
 };
+use oauth2::OAuth2;
+use proxy::Proxy;
 use std::{
     path::Path,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
+use url::Url;
+
+/// Where settings stand that name files and values.
+#[derive(Clone, Copy)]
+pub(crate) struct Place<'a> {
+    /// What paths are relative to.
+    pub(crate) dir: &'a Path,
+    /// The values of `${NAME}`, and of `HTTP_PROXY` and its like.
+    pub(crate) values: &'a dyn Fn(&str) -> Option<String>,
+}
 
 /// What the configuration says.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,6 +39,10 @@ pub(crate) struct HttpConfig {
     headers: Vec<(HeaderName, Credential)>,
     pub(crate) follow_redirects: bool,
     http2: bool,
+    proxy: Option<Arc<Proxy>>,
+    oauth2: Option<Arc<OAuth2>>,
+    /// Whether only the full client can do what it says, whatever the address is.
+    pub(crate) full: bool,
 }
 
 /// Headers that a request has anyway, or that would change what it is.
@@ -44,30 +63,44 @@ const RESERVED: [&str; 14] = [
     "x-prometheus-scrape-timeout-seconds",
 ];
 
-/// Known to Prometheus, not built here.
-const REFUSED: [(&str, &str); 5] = [
-    ("oauth2", "get a token otherwise, and name its file in `authorization`"),
-    ("proxy_url", "targets are asked directly"),
-    ("no_proxy", "targets are asked directly"),
-    ("proxy_from_environment", "targets are asked directly"),
-    ("proxy_connect_header", "targets are asked directly"),
-];
-
-/// Reads the fields of a job or a discovery; paths of files are relative to `dir`.
-pub(crate) fn read(r: &mut MapReader<'_>, dir: &Path) -> HttpConfig {
-    for (name, instead) in REFUSED {
-        if let Some(node) = r.node(name).filter(|n| n.text() != Some("false")) {
-            let problem = r.doc.problem(node, format!("`{name}` is not supported"));
-            r.problems.push(problem.with_help(instead));
+impl Default for HttpConfig {
+    fn default() -> Self {
+        HttpConfig {
+            auth: None,
+            tls: None,
+            headers: Vec::new(),
+            follow_redirects: true,
+            http2: true,
+            proxy: None,
+            oauth2: None,
+            full: false,
         }
     }
+}
+
+/// Reads the fields of a job, a discovery or a receiver.
+pub(crate) fn read(r: &mut MapReader<'_>, place: Place<'_>) -> HttpConfig {
+    let dir = place.dir;
+    let proxy = proxy::read(r, place);
+    let other = r.node("oauth2").filter(|n| !n.is_null()).map(|_| "oauth2");
+    let oauth2 = other.and_then(|_| oauth2::read(r, place));
     HttpConfig {
-        auth: auth::read(r, dir),
+        auth: auth::read(r, dir, other),
         tls: tls::read(r, dir).map(Arc::new),
         headers: read_headers(r, dir),
         follow_redirects: r.bool("follow_redirects").unwrap_or(true),
         http2: r.bool("enable_http2").unwrap_or(true),
+        full: proxy.is_some() || oauth2.is_some(),
+        proxy,
+        oauth2,
     }
+}
+
+/// An address for people: without a password, which may stand in it.
+pub(crate) fn shown(url: &Url) -> String {
+    let mut shown = url.clone();
+    let named = shown.set_username("").and_then(|()| shown.set_password(None));
+    if named.is_ok() { shown.to_string() } else { "the server".to_owned() }
 }
 
 fn read_headers(r: &mut MapReader<'_>, dir: &Path) -> Vec<(HeaderName, Credential)> {
@@ -130,6 +163,47 @@ impl HttpConfig {
         }
         Ok(request)
     }
+
+    /// Sends a request, with a token where there is to be one; once more with another where that is refused.
+    pub(crate) async fn send(
+        &self,
+        request: reqwest::RequestBuilder,
+        now_ms: i64,
+        patience: Duration,
+    ) -> Result<reqwest::Response, Fault> {
+        let Some(oauth2) = &self.oauth2 else { return request.send().await.map_err(Fault::Http) };
+        // What goes wrong with a token is told before the request as a whole is given up.
+        let patience = patience.mul_f64(0.8);
+        let token = oauth2.token(now_ms, patience, None).await.map_err(Fault::NoToken)?;
+        let again = request.try_clone();
+        let response = request.header(header::AUTHORIZATION, &token).send().await.map_err(Fault::Http)?;
+        let (http::StatusCode::UNAUTHORIZED, Some(again)) = (response.status(), again) else {
+            return Ok(response);
+        };
+        let other = oauth2.token(now_ms, patience, Some(&token)).await.map_err(Fault::NoToken)?;
+        if other == token {
+            return Ok(response);
+        }
+        again.header(header::AUTHORIZATION, other).send().await.map_err(Fault::Http)
+    }
+}
+
+/// Why there is no response.
+#[derive(Debug)]
+pub(crate) enum Fault {
+    /// A sentence.
+    NoToken(String),
+    Http(reqwest::Error),
+}
+
+impl Fault {
+    /// A sentence; `describe` makes one of the client's error.
+    pub(crate) fn told(self, describe: impl FnOnce(reqwest::Error) -> String) -> String {
+        match self {
+            Fault::NoToken(why) => why,
+            Fault::Http(e) => describe(e),
+        }
+    }
 }
 
 /// A client and what it was built from.
@@ -138,6 +212,7 @@ struct Built {
     tls: Option<Arc<TlsOptions>>,
     follow: bool,
     http2: bool,
+    proxy: Option<Arc<Proxy>>,
     files: Vec<Vec<u8>>,
     client: reqwest::Client,
 }
@@ -157,12 +232,19 @@ impl Shelf {
     pub(crate) fn client(&self, http: &HttpConfig) -> Result<reqwest::Client, String> {
         let files = http.tls.as_ref().map_or_else(|| Ok(Vec::new()), |tls| tls.files())?;
         let mut shelf = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_it =
-            |b: &Built| b.tls == http.tls && (b.follow, b.http2) == (http.follow_redirects, http.http2);
+        let is_it = |b: &Built| {
+            b.tls == http.tls
+                && b.proxy == http.proxy
+                && (b.follow, b.http2) == (http.follow_redirects, http.http2)
+        };
         if let Some(built) = shelf.iter().find(|b| is_it(b) && b.files == files) {
             return Ok(built.client.clone());
         }
-        let client = build(http)?;
+        // Each request brings its own timeout; this one is only a last resort.
+        let builder = kit::client::builder(Duration::from_mins(10))
+            .pool_max_idle_per_host(1)
+            .pool_idle_timeout(Duration::from_mins(5));
+        let client = build(http, builder)?;
         shelf.retain(|b| !is_it(b));
         if shelf.len() >= KEPT {
             shelf.remove(0);
@@ -171,6 +253,7 @@ impl Shelf {
             tls: http.tls.clone(),
             follow: http.follow_redirects,
             http2: http.http2,
+            proxy: http.proxy.clone(),
             files,
             client: client.clone(),
         });
@@ -178,11 +261,14 @@ impl Shelf {
     }
 }
 
-fn build(http: &HttpConfig) -> Result<reqwest::Client, String> {
-    // Each request brings its own timeout; this one is only a last resort.
-    let mut builder = kit::client::builder(Duration::from_mins(10))
-        .pool_max_idle_per_host(1)
-        .pool_idle_timeout(Duration::from_mins(5));
+/// A client that does what the configuration says, from a builder with its times and its pool.
+///
+/// # Errors
+/// When a file cannot be used; the message names it.
+pub(crate) fn build(
+    http: &HttpConfig,
+    mut builder: reqwest::ClientBuilder,
+) -> Result<reqwest::Client, String> {
     if http.follow_redirects {
         builder = builder.redirect(reqwest::redirect::Policy::limited(10));
     }
@@ -195,8 +281,11 @@ fn build(http: &HttpConfig) -> Result<reqwest::Client, String> {
         config.alpn_protocols = protocols.iter().map(|p| p.to_vec()).collect();
         builder = builder.tls_backend_preconfigured(config);
     }
+    if let Some(proxy) = &http.proxy {
+        builder = proxy.install(builder)?;
+    }
     builder.build().map_err(|e| chain(&e))
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -6,7 +6,7 @@
 pub(crate) mod auth;
 
 use super::{
-    client::{self, HttpConfig},
+    client::{self, HttpConfig, Place},
     exposition::{Format, Forms},
     ingest::native::{self, NativeLimits},
     relabel::Relabel,
@@ -155,7 +155,7 @@ const NOT_YET: &[&str] = &[
 /// Reads a whole file: `global` and `scrape_configs`. `own_only` refuses the other sections of a
 /// `prometheus.yml`; else they are left alone.
 ///
-/// `values` are those of `${NAME}` in the files that `scrape_config_files` names.
+/// `values` are those of `${NAME}` in the files that `scrape_config_files` names, and of `HTTP_PROXY` and its like.
 pub(crate) fn read(
     doc: &Document,
     own_only: bool,
@@ -166,7 +166,7 @@ pub(crate) fn read(
     let Some(mut root) = doc.reader(problems) else { return Vec::new() };
     let global = read_global(root.child("global"));
     let mut jobs: Vec<Job> = Vec::new();
-    read_jobs(&mut root, &global, &dir, &mut jobs);
+    read_jobs(&mut root, &global, Place { dir: &dir, values }, &mut jobs);
     for (node, pattern) in root.texts("scrape_config_files") {
         if pattern.rsplit_once('/').is_some_and(|(folder, _)| folder.contains('*')) {
             root.problem(node, format!("{pattern:?} has a * elsewhere than in its last element"));
@@ -194,14 +194,14 @@ fn folder(doc: &Document) -> PathBuf {
     Path::new(&doc.file).parent().unwrap_or(Path::new("")).to_owned()
 }
 
-fn read_jobs(root: &mut MapReader<'_>, global: &Global, dir: &Path, jobs: &mut Vec<Job>) {
+fn read_jobs(root: &mut MapReader<'_>, global: &Global, place: Place<'_>, jobs: &mut Vec<Job>) {
     for node in root.list("scrape_configs") {
         if node.is_null() {
             root.problem(node, "empty scrape config");
             continue;
         }
         let Some(r) = root.item(node) else { continue };
-        if let Some(job) = read_job(r, global, dir) {
+        if let Some(job) = read_job(r, global, place) {
             if jobs.iter().any(|j| j.name == job.name) {
                 let name_node = node.get("job_name").unwrap_or(node);
                 root.problem(name_node, format!("another scrape config has the job name {:?}", job.name));
@@ -224,7 +224,7 @@ fn read_more(
     let Some(doc) = document(File { name: &name, text }, values, problems) else { return };
     let dir = folder(&doc);
     let Some(mut root) = doc.reader(problems) else { return };
-    read_jobs(&mut root, global, &dir, jobs);
+    read_jobs(&mut root, global, Place { dir: &dir, values }, jobs);
     root.finish();
 }
 
@@ -417,7 +417,7 @@ fn accept_header(protocols: &[String], native: bool, names: Names) -> String {
     parts.join(",")
 }
 
-fn read_job(mut r: MapReader<'_>, global: &Global, dir: &Path) -> Option<Job> {
+fn read_job(mut r: MapReader<'_>, global: &Global, place: Place<'_>) -> Option<Job> {
     let before = r.problems.len();
     let name_node = r.node("job_name").unwrap_or(r.node);
     let name = r.required_text("job_name").unwrap_or_default().to_owned();
@@ -462,8 +462,8 @@ fn read_job(mut r: MapReader<'_>, global: &Global, dir: &Path) -> Option<Job> {
     let groups = r.list("static_configs").iter().filter_map(|n| read_group(&mut r, n)).collect();
     let relabel = read_rules(&mut r, "relabel_configs");
     let metric_relabel = read_rules(&mut r, "metric_relabel_configs");
-    let http = client::read(&mut r, dir);
-    let sources = discovery::read(&mut r, dir);
+    let http = client::read(&mut r, place);
+    let sources = discovery::read(&mut r, place);
     let histograms = read_histograms(&mut r, global.histograms);
     let names = read_names(&mut r, global.names);
     let job = Job {

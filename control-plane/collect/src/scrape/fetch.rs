@@ -5,11 +5,12 @@ mod plain;
 pub(crate) use plain::Connection;
 
 use super::{
-    client::{HttpConfig, Shelf},
+    client::{Fault, HttpConfig, Shelf},
     exposition::Format,
     target::Target,
 };
 use http::{HeaderMap, header};
+use kit::clock::Clock;
 use std::{
     error::Error,
     io::Read,
@@ -34,6 +35,7 @@ const MAX_BODY: u64 = 64 << 20;
 #[derive(Debug, Clone)]
 pub(crate) struct Clients {
     shelf: Arc<Shelf>,
+    clock: Clock,
     /// For requests that are built and sent otherwise.
     plain: reqwest::Client,
     /// Buffers for bodies, which scrapes use in turn.
@@ -47,9 +49,9 @@ const BUFFER: usize = 1 << 20;
 impl Clients {
     /// # Errors
     /// When no TLS provider can be set up.
-    pub(crate) fn new() -> Result<Clients, reqwest::Error> {
+    pub(crate) fn new(clock: Clock) -> Result<Clients, reqwest::Error> {
         let plain = kit::client::build(Duration::from_mins(10))?;
-        Ok(Clients { shelf: Arc::default(), plain, buffers: Arc::default() })
+        Ok(Clients { shelf: Arc::default(), clock, plain, buffers: Arc::default() })
     }
 
     /// The full client that this configuration wants.
@@ -58,6 +60,16 @@ impl Clients {
     /// When a file of TLS cannot be used; the message names it.
     pub(crate) fn client(&self, http: &HttpConfig) -> Result<reqwest::Client, String> {
         self.shelf.client(http)
+    }
+
+    /// Sends a request of that client, and a token with it where there is to be one.
+    pub(crate) async fn send(
+        &self,
+        http: &HttpConfig,
+        request: reqwest::RequestBuilder,
+        patience: Duration,
+    ) -> Result<reqwest::Response, Fault> {
+        http.send(request, self.clock.now_ms(), patience).await
     }
 
     fn buffer(&self) -> Vec<u8> {
@@ -142,10 +154,10 @@ pub(crate) async fn fetch(
     target: &Target,
 ) -> Result<Body, String> {
     let job = &target.job;
-    let (Some(host), Some(port), "http") =
-        (target.url.host(), target.url.port_or_known_default(), target.url.scheme())
+    let (Some(host), Some(port), "http", false) =
+        (target.url.host(), target.url.port_or_known_default(), target.url.scheme(), job.http.full)
     else {
-        return fetch_fully(&clients.client(&job.http)?, target).await;
+        return fetch_fully(clients, target).await;
     };
     let limit = job.limits.body_bytes.unwrap_or(MAX_BODY).min(MAX_BODY);
     let too_long = || format!("{TOO_LONG} of {limit} bytes");
@@ -161,7 +173,7 @@ pub(crate) async fn fetch(
     let head =
         answer.map_err(|e| if matches!(e, plain::Fault::Long) { too_long() } else { e.to_string() })?;
     if matches!(head.status, 301 | 302 | 303 | 307 | 308) && job.http.follow_redirects {
-        return fetch_fully(&clients.client(&job.http)?, target).await;
+        return fetch_fully(clients, target).await;
     }
     if head.status != 200 {
         let status =
@@ -186,8 +198,8 @@ pub(crate) async fn fetch(
     Ok(Body { bytes, format })
 }
 
-/// Asks by the full client, which knows TLS and redirects.
-async fn fetch_fully(client: &reqwest::Client, target: &Target) -> Result<Body, String> {
+/// Asks by the full client, which knows TLS, redirects, proxies and tokens.
+async fn fetch_fully(clients: &Clients, target: &Target) -> Result<Body, String> {
     let job = &target.job;
     let describe = |e: reqwest::Error| {
         if e.is_timeout() {
@@ -196,7 +208,9 @@ async fn fetch_fully(client: &reqwest::Client, target: &Target) -> Result<Body, 
             chain(&e.without_url())
         }
     };
-    let mut response = request(client, target)?.send().await.map_err(describe)?;
+    let request = request(&clients.client(&job.http)?, target)?;
+    let sent = clients.send(&job.http, request, target.timeout).await;
+    let mut response = sent.map_err(|fault| fault.told(describe))?;
     if response.status() != http::StatusCode::OK {
         return Err(format!("the server returned HTTP status {}", response.status()));
     }

@@ -277,7 +277,7 @@ fn read_headers(r: &mut MapReader<'_>) -> HeaderMap {
 }
 
 fn read_auth(r: &mut MapReader<'_>, headers: &HeaderMap, context: &Context<'_>) -> Option<auth::Auth> {
-    let auth = auth::read(r, context.dir);
+    let auth = auth::read(r, context.dir, None);
     if auth.is_some()
         && headers.contains_key(header::AUTHORIZATION)
         && let Some(node) = r.node("headers")

@@ -6,10 +6,8 @@ use crate::{
     config::{File, document},
     remote_write::{Protocol, V1_MESSAGE, V2_MESSAGE},
     scrape::{
-        config::{
-            auth::{self, Auth},
-            positive, read_rules,
-        },
+        client::{self, HttpConfig, Place},
+        config::{positive, read_rules},
         relabel::Relabel,
     },
 };
@@ -19,12 +17,7 @@ use kit::{
     yaml::{Document, MapReader},
 };
 use model::{Labels, duration};
-use std::{
-    collections::BTreeSet,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeSet, path::Path, sync::Arc, time::Duration};
 use url::Url;
 
 /// How samples wait and are sent. The names are those of the file.
@@ -50,15 +43,6 @@ pub(crate) struct MetadataConfig {
     pub(crate) max_samples_per_send: usize,
 }
 
-#[derive(Debug, Clone, Default, PartialEq)]
-pub(crate) struct Tls {
-    /// PEM texts.
-    pub(crate) ca: Option<Vec<u8>>,
-    /// Certificate and key.
-    pub(crate) identity: Option<Vec<u8>>,
-    pub(crate) insecure: bool,
-}
-
 /// One receiver.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Endpoint {
@@ -70,9 +54,7 @@ pub(crate) struct Endpoint {
     pub(crate) protocol: Protocol,
     pub(crate) timeout: Duration,
     pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
-    pub(crate) auth: Option<Auth>,
-    pub(crate) tls: Tls,
-    pub(crate) follow_redirects: bool,
+    pub(crate) http: HttpConfig,
     pub(crate) relabel: Vec<Relabel>,
     pub(crate) external: Labels,
     pub(crate) native_histograms: bool,
@@ -87,17 +69,7 @@ pub struct SendConfig {
 }
 
 /// Known to Prometheus, not built here yet.
-const NOT_YET: &[&str] = &[
-    "oauth2",
-    "sigv4",
-    "azuread",
-    "google_iam",
-    "proxy_url",
-    "no_proxy",
-    "proxy_from_environment",
-    "proxy_connect_header",
-    "http_headers",
-];
+const NOT_YET: &[&str] = &["sigv4", "azuread", "google_iam"];
 
 /// Headers that a sender sets itself.
 const RESERVED: &[&str] = &[
@@ -130,7 +102,7 @@ impl SendConfig {
             document(file, values, &mut problems)
         };
         if let Some(doc) = doc {
-            config.endpoints = read(&doc, whole_prometheus, &mut problems);
+            config.endpoints = read(&doc, whole_prometheus, values, &mut problems);
         }
         problems.into_result(config)
     }
@@ -144,8 +116,14 @@ impl SendConfig {
     }
 }
 
-fn read(doc: &Document, whole_prometheus: bool, problems: &mut Problems) -> Vec<Arc<Endpoint>> {
+fn read(
+    doc: &Document,
+    whole_prometheus: bool,
+    values: &dyn Fn(&str) -> Option<String>,
+    problems: &mut Problems,
+) -> Vec<Arc<Endpoint>> {
     let dir = Path::new(&doc.file).parent().unwrap_or(Path::new("")).to_owned();
+    let place = Place { dir: &dir, values };
     let Some(mut root) = doc.reader(problems) else { return Vec::new() };
     let mut external = Labels::default();
     if let Some(mut global) = root.child("global") {
@@ -162,7 +140,7 @@ fn read(doc: &Document, whole_prometheus: bool, problems: &mut Problems) -> Vec<
             continue;
         }
         let Some(r) = root.item(node) else { continue };
-        let Some(endpoint) = read_endpoint(r, &external, &dir, &mut taken) else { continue };
+        let Some(endpoint) = read_endpoint(r, &external, place, &mut taken) else { continue };
         if endpoints.iter().any(|e| e.name == endpoint.name) {
             let place = node.get("name").unwrap_or(node);
             root.problem(place, format!("another remote write config has the name {:?}", endpoint.name));
@@ -190,7 +168,7 @@ fn external_labels(global: &mut MapReader<'_>) -> Labels {
 fn read_endpoint(
     mut r: MapReader<'_>,
     external: &Labels,
-    dir: &Path,
+    place: Place<'_>,
     taken: &mut BTreeSet<String>,
 ) -> Option<Endpoint> {
     let before = r.problems.len();
@@ -210,18 +188,11 @@ fn read_endpoint(
     let name = r.text("name").filter(|n| !n.is_empty());
     let headers = read_headers(&mut r);
     let relabel = read_rules(&mut r, "write_relabel_configs");
-    let tls = match r.child("tls_config") {
-        Some(t) => read_tls(t, dir),
-        None => Tls::default(),
-    };
-    let auth = auth::read(&mut r, dir);
+    let http = client::read(&mut r, place);
     let queue = read_queue(r.child("queue_config"));
     let metadata = read_metadata(r.child("metadata_config"));
     let timeout = positive(&mut r, "remote_timeout").unwrap_or(Duration::from_secs(30));
     let native_histograms = r.bool("send_native_histograms").unwrap_or(false);
-    let follow_redirects = r.bool("follow_redirects").unwrap_or(true);
-    // HTTP/2 is used where the receiver offers it, whatever this says.
-    r.bool("enable_http2");
     refuse(&mut r);
     let sound = r.problems.len() == before;
     r.finish();
@@ -234,9 +205,7 @@ fn read_endpoint(
         protocol: protocol.unwrap_or(Protocol::V1),
         timeout,
         headers,
-        auth,
-        tls,
-        follow_redirects,
+        http,
         relabel,
         external: external.clone(),
         native_histograms,
@@ -302,59 +271,6 @@ fn read_headers(r: &mut MapReader<'_>) -> Vec<(HeaderName, HeaderValue)> {
         }
     }
     out
-}
-
-fn read_tls(mut t: MapReader<'_>, dir: &Path) -> Tls {
-    for name in ["server_name", "min_version", "max_version", "ca_ref", "cert_ref", "key_ref"] {
-        if let Some(node) = t.node(name) {
-            t.problem(node, format!("`{name}` is not supported yet"));
-        }
-    }
-    let mut pem = |text: &'static str, file: &'static str| -> Option<Vec<u8>> {
-        let (given, path) = (t.text(text), t.text(file));
-        if given.is_some()
-            && path.is_some()
-            && let Some(node) = t.node(file)
-        {
-            t.problem(node, format!("only one of `{text}` and `{file}` can be set"));
-        }
-        if let Some(given) = given {
-            return Some(given.as_bytes().to_vec());
-        }
-        let path: PathBuf = dir.join(path?);
-        match std::fs::read(&path) {
-            Ok(bytes) => Some(bytes),
-            Err(e) => {
-                let node = t.node(file).unwrap_or(t.node);
-                t.problem(node, format!("cannot read {}: {e}", path.display()));
-                None
-            }
-        }
-    };
-    let ca = pem("ca", "ca_file");
-    let (cert, key) = (pem("cert", "cert_file"), pem("key", "key_file"));
-    if let Some(ca) = &ca
-        && reqwest::Certificate::from_pem_bundle(ca).map_or(true, |all| all.is_empty())
-    {
-        let node = t.node("ca").or(t.node("ca_file")).unwrap_or(t.node);
-        t.problem(node, "it holds no certificate in PEM");
-    }
-    let identity = match (cert, key) {
-        (Some(cert), Some(key)) => Some([cert, b"\n".to_vec(), key].concat()),
-        (None, None) => None,
-        _ => {
-            t.problem(t.node, "a client certificate needs both `cert_file` and `key_file`");
-            None
-        }
-    };
-    if let Some(pem) = &identity
-        && reqwest::Identity::from_pem(pem).is_err()
-    {
-        t.problem(t.node, "`cert_file` and `key_file` are no certificate and key in PEM");
-    }
-    let insecure = t.bool("insecure_skip_verify").unwrap_or(false);
-    t.finish();
-    Tls { ca, identity, insecure }
 }
 
 /// A whole number above zero.

@@ -3,7 +3,7 @@
 use super::config::Endpoint;
 use crate::{
     remote_write::{Protocol, V2_MESSAGE},
-    scrape::fetch::chain,
+    scrape::{client::build, fetch::chain},
 };
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode, header};
@@ -29,20 +29,8 @@ const SHOWN: usize = 300;
 /// # Errors
 /// When no client can be made of what the file says.
 pub(crate) fn client(endpoint: &Endpoint) -> anyhow::Result<reqwest::Client> {
-    let mut builder = kit::client::builder(endpoint.timeout)
-        .pool_max_idle_per_host(endpoint.queue.max_shards)
-        .tls_danger_accept_invalid_certs(endpoint.tls.insecure);
-    if endpoint.follow_redirects {
-        builder = builder.redirect(reqwest::redirect::Policy::limited(10));
-    }
-    if let Some(ca) = &endpoint.tls.ca {
-        // Those of the file alone, as with Prometheus.
-        builder = builder.tls_certs_only(reqwest::Certificate::from_pem_bundle(ca)?);
-    }
-    if let Some(identity) = &endpoint.tls.identity {
-        builder = builder.identity(reqwest::Identity::from_pem(identity)?);
-    }
-    Ok(builder.build()?)
+    let builder = kit::client::builder(endpoint.timeout).pool_max_idle_per_host(endpoint.queue.max_shards);
+    build(&endpoint.http, builder).map_err(anyhow::Error::msg)
 }
 
 /// Sends one body, which is of `protocol`.
@@ -65,20 +53,20 @@ pub(crate) async fn send(
     for (name, value) in &endpoint.headers {
         request = request.header(name, value);
     }
-    if let Some(auth) = &endpoint.auth {
-        // A file of credentials that is missing now may come back.
-        request = match auth.apply(request) {
-            Ok(request) => request,
-            Err(why) => return Answer::Again(why, None),
-        };
-    }
-    let response = match request.body(body).send().await {
+    // A file of credentials that is missing now may come back.
+    let request = match endpoint.http.apply(request) {
+        Ok(request) => request.body(body),
+        Err(why) => return Answer::Again(why, None),
+    };
+    let response = match endpoint.http.send(request, now_ms, endpoint.timeout).await {
         Ok(response) => response,
-        Err(e) if e.is_timeout() => {
-            let limit = model::duration::format(endpoint.timeout);
-            return Answer::Again(format!("no answer within {limit}"), None);
+        Err(fault) => {
+            let why = fault.told(|e| match e.is_timeout() {
+                true => format!("no answer within {}", model::duration::format(endpoint.timeout)),
+                false => chain(&e.without_url()),
+            });
+            return Answer::Again(why, None);
         }
-        Err(e) => return Answer::Again(chain(&e.without_url()), None),
     };
     let status = response.status();
     if status.is_success() {
@@ -130,3 +118,6 @@ async fn shown(mut response: reqwest::Response) -> String {
     let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
     if line.is_empty() { line } else { format!(": {line}") }
 }
+
+#[cfg(test)]
+mod tests;

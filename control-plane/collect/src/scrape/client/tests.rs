@@ -4,7 +4,7 @@ use crate::scrape::{
     fetch::{Clients, Connection, fetch},
     target::{Target, build as targets},
 };
-use kit::{problem::Problems, yaml::Document};
+use kit::{clock::Clock, problem::Problems, yaml::Document};
 use rcgen::{CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::{
     RootCertStore, ServerConfig,
@@ -17,6 +17,9 @@ use tokio::{
     net::TcpListener,
 };
 use tokio_rustls::TlsAcceptor;
+
+pub(crate) mod through;
+pub(crate) mod tokens;
 
 /// Writes `NAME.pem` and `NAME.key`.
 fn issue(dir: &Path, ca: &CertifiedIssuer<'_, KeyPair>, name: &str) {
@@ -91,7 +94,7 @@ async fn scrape(clients: &Clients, target: &Target) -> Result<String, String> {
 async fn tls_is_as_the_job_says() {
     let dir = tempfile::tempdir().expect("a folder");
     let (address, task) = server(dir.path()).await;
-    let clients = Clients::new().expect("clients");
+    let clients = Clients::new(Clock::system()).expect("clients");
     let client = "cert_file: client.pem, key_file: client.key";
     for (tls, want) in [
         (format!("ca_file: ca.pem, server_name: inside.test, {client}"), Ok(())),
@@ -120,7 +123,7 @@ async fn a_certificate_that_changes_on_disk_is_used_without_a_reload() {
     let other = std::fs::read(dir.path().join("client.pem")).expect("reads");
     let tls = "  tls_config: {ca_file: ca.pem, server_name: inside.test, cert_file: client.pem, key_file: client.key}\n";
     let target = target(dir.path(), address, tls).expect("reads");
-    let clients = Clients::new().expect("clients");
+    let clients = Clients::new(Clock::system()).expect("clients");
     assert!(scrape(&clients, &target).await.is_ok());
     std::fs::write(dir.path().join("ca.pem"), other).expect("writes");
     assert!(scrape(&clients, &target).await.is_err());
@@ -142,7 +145,7 @@ async fn headers_and_credentials_are_sent() {
         enable_http2: false\n  authorization: {credentials_file: secret}\n  \
         http_headers: {X-Scope: {values: [one, two], files: [secret]}}\n";
     let target = target(dir.path(), address, job).expect("reads");
-    let got = scrape(&Clients::new().expect("clients"), &target).await.expect("answers");
+    let got = scrape(&Clients::new(Clock::system()).expect("clients"), &target).await.expect("answers");
     for want in
         ["authorization: Bearer from-file\n", "x-scope: one\n", "x-scope: two\n", "x-scope: from-file\n"]
     {
@@ -165,8 +168,33 @@ fn mistakes_are_told_with_their_place() {
         ("  tls_config: {server_name: 'a b'}\n", "\"a b\" is not a host name"),
         ("  http_headers: {Host: {values: [x]}}\n", "s.yaml:6:18: the header \"Host\" cannot be set"),
         ("  http_headers: {'a b': {values: [x]}}\n", "\"a b\" is not a header's name"),
-        ("  oauth2: {client_id: x}\n", "s.yaml:6:11: `oauth2` is not supported"),
-        ("  proxy_url: http://p\n", "s.yaml:6:14: `proxy_url` is not supported"),
+        ("  oauth2: {client_id: x}\n", "s.yaml:6:11: missing field `token_url`"),
+        ("  oauth2: {token_url: http://t/}\n", "s.yaml:6:11: missing field `client_id`"),
+        ("  oauth2: {client_id: x, token_url: t}\n", "s.yaml:6:37: `token_url`: this is no address"),
+        (
+            "  oauth2: {client_id: x, token_url: http://t/, client_secret: a, client_secret_file: b}\n",
+            "only one of `client_secret` and `client_secret_file` can be set",
+        ),
+        (
+            "  oauth2: {client_id: x, token_url: http://t/}\n  basic_auth: {username: u}\n",
+            "only one of basic_auth, oauth2 can be set",
+        ),
+        (
+            "  oauth2: {client_id: x, token_url: http://t/}\n  authorization: {}\n",
+            "only one of authorization, oauth2 can be set",
+        ),
+        (
+            "  oauth2: {client_id: x, token_url: http://t/, grant_type: 'urn:x'}\n",
+            "`grant_type` other than client_credentials is not supported",
+        ),
+        ("  oauth2: {client_id: x, token_url: http://t/, no_proxy: a}\n", "`no_proxy` says nothing without"),
+        ("  proxy_url: 'p:3128'\n", "s.yaml:6:14: this is no address of a proxy: write it like http://"),
+        ("  proxy_url: socks5://p:1080\n", "the proxy scheme socks5 is not supported: http or https"),
+        ("  proxy_url: http://p\n  proxy_from_environment: true\n", "only one of `proxy_url` and"),
+        ("  no_proxy: a\n  proxy_from_environment: true\n", "only one of `no_proxy` and"),
+        ("  no_proxy: a\n", "s.yaml:6:13: `no_proxy` says nothing without `proxy_url`"),
+        ("  proxy_connect_header: {A: [b]}\n", "without `proxy_url` or `proxy_from_environment`"),
+        ("  proxy_url: http://p\n  proxy_connect_header: {A: b}\n", "must have a list of values"),
         ("  consul_sd_configs: [{server: x}]\n", "let a script write a file of targets"),
         ("  file_sd_configs: [{files: [a.txt]}]\n", "is no path of files to discover targets in"),
         ("  http_sd_configs: [{url: nowhere}]\n", "\"nowhere\" is not an address"),

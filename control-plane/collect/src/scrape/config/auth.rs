@@ -106,15 +106,16 @@ pub(crate) fn credential(
     text.map(|t| Credential::Given(Secret::new(t))).or(path.map(|p| Credential::File(dir.join(p))))
 }
 
-/// Reads the fields of a job or a probe that say how it presents itself.
-pub(crate) fn read(r: &mut MapReader<'_>, dir: &Path) -> Option<Auth> {
+/// Reads the fields of a job or a probe that say how it presents itself. `other`: what says so too, and is read
+/// elsewhere.
+pub(crate) fn read(r: &mut MapReader<'_>, dir: &Path, other: Option<&'static str>) -> Option<Auth> {
     let mut found = Vec::new();
     if let Some(mut b) = r.child("basic_auth") {
         let user = credential(&mut b, "username", "username_file", dir);
         let password = credential(&mut b, "password", "password_file", dir);
         b.finish();
         let user = user.unwrap_or_else(|| Credential::Given(Secret::new("")));
-        found.push(("basic_auth", Auth::Basic { user, password }));
+        found.push(("basic_auth", Some(Auth::Basic { user, password })));
     }
     if let Some(mut a) = r.child("authorization") {
         let scheme = a.text("type").unwrap_or("Bearer").trim().to_owned();
@@ -125,17 +126,15 @@ pub(crate) fn read(r: &mut MapReader<'_>, dir: &Path) -> Option<Auth> {
         }
         let credential = credential(&mut a, "credentials", "credentials_file", dir);
         a.finish();
-        if let Some(credential) = credential {
-            found.push(("authorization", Auth::Header { scheme, credential }));
-        }
+        found.push(("authorization", credential.map(|credential| Auth::Header { scheme, credential })));
     }
     if let Some(credential) = credential(r, "bearer_token", "bearer_token_file", dir) {
-        found.push(("bearer_token", Auth::Header { scheme: "Bearer".to_owned(), credential }));
+        found.push(("bearer_token", Some(Auth::Header { scheme: "Bearer".to_owned(), credential })));
     }
-    if found.len() > 1 {
-        let names: Vec<&str> = found.iter().map(|(name, _)| *name).collect();
+    let names: Vec<&str> = found.iter().map(|(name, _)| *name).chain(other).collect();
+    if names.len() > 1 {
         let node = r.node;
         r.problem(node, format!("only one of {} can be set", names.join(", ")));
     }
-    found.into_iter().next().map(|(_, auth)| auth)
+    found.into_iter().find_map(|(_, auth)| auth)
 }

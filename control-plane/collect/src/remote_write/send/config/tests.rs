@@ -38,8 +38,10 @@ remote_write:
     let [far, other, third] = &config.endpoints[..] else { panic!("{config:?}") };
     assert_eq!((&*far.name, far.url.as_str()), ("far", "https://far.example.com/api/v1/write"));
     assert_eq!((far.protocol, far.timeout), (Protocol::V2, Duration::from_secs(7)));
-    assert_eq!((far.headers.len(), far.relabel.len(), far.auth.is_some()), (1, 1, true));
-    assert!(far.native_histograms && far.tls.insecure && !far.follow_redirects && !far.metadata.send);
+    assert_eq!((far.headers.len(), far.relabel.len(), far.http.auth.is_some()), (1, 1, true));
+    assert!(
+        far.native_histograms && far.http.tls.is_some() && !far.http.follow_redirects && !far.metadata.send
+    );
     let queue = Queue {
         capacity: 1,
         max_shards: 3,
@@ -54,7 +56,7 @@ remote_write:
     assert_eq!(far.queue, queue);
     assert_eq!(far.external.value("cluster"), "test");
     assert_eq!((other.protocol, other.queue.max_shards, other.queue.capacity), (Protocol::V1, 50, 10_000));
-    assert!(other.metadata.send && !other.native_histograms && other.follow_redirects);
+    assert!(other.metadata.send && !other.native_histograms && other.http.follow_redirects);
     assert!(other.key != third.key && other.name != third.name, "the same address twice are two");
     let again =
         parse("remote_write: [{url: http://other.example.com/, remote_timeout: 1s}]", false).expect("good");
@@ -85,11 +87,13 @@ fn what_is_wrong_is_told_with_its_place() {
         ("remote_write: [{url: http://a, queue_config: {min_backoff: 1m}}]", "`min_backoff` is longer than"),
         ("remote_write: [{url: http://a, queue_config: {shards: 60}}]", "unknown field `shards`"),
         ("remote_write: [{url: http://a, tls_config: {ca_file: /none}}]", "cannot read /none"),
-        ("remote_write: [{url: http://a, tls_config: {ca: nonsense}}]", "it holds no certificate in PEM"),
+        ("remote_write: [{url: http://a, tls_config: {ca: nonsense}}]", "holds no certificate in PEM"),
         (
-            "remote_write: [{url: http://a, tls_config: {server_name: x}}]",
-            "`server_name` is not supported yet",
+            "remote_write: [{url: http://a, oauth2: {client_id: x, token_url: http://t/}, basic_auth: {}}]",
+            "only one of basic_auth, oauth2 can be set",
         ),
+        ("remote_write: [{url: http://a, no_proxy: x}]", "`no_proxy` says nothing without `proxy_url`"),
+        ("remote_write: [{url: http://a, http_headers: {Host: {values: [x]}}}]", "\"Host\" cannot be set"),
         ("remote_write: [{url: http://a, bearer_token: x, basic_auth: {}}]", "can be set"),
         ("remote_write: [{url: http://a, name: x}, {url: http://b, name: x}]", "has the name \"x\""),
         ("remote_write: [{url: '${NONE}'}]", "NONE is not set and has no default"),
