@@ -70,7 +70,7 @@ impl Default for EngineConfig {
         EngineConfig {
             lookback: 300_000,
             max_samples: 50_000_000,
-            max_series: 1_000_000,
+            max_series: 10_000_000,
             max_bytes: 1 << 30,
             max_steps: 11_000,
             experimental: false,

@@ -88,7 +88,7 @@ impl QueryLimits {
         }
         QueryLimits {
             engine: EngineConfig {
-                experimental: true,
+                experimental: settings.flag("VIGIE_QUERY_EXPERIMENTAL", true, problems),
                 max_samples: count("VIGIE_QUERY_MAX_SAMPLES", default.max_samples, problems),
                 max_series: count("VIGIE_QUERY_MAX_SERIES", default.max_series, problems),
                 max_steps: count("VIGIE_QUERY_MAX_STEPS", default.max_steps, problems),

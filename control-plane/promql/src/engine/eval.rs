@@ -7,7 +7,7 @@ use super::{
     repeats::Shared,
 };
 use crate::{
-    ast::{At, Expr, ExprKind, Matching},
+    ast::{At, Duration, DurationKind, Expr, ExprKind, Matching},
     value::{Annotations, QueryStats},
 };
 use model::{Cancel, Hints, Labels, Select, Timestamp, labels::METRIC_NAME};
@@ -101,6 +101,7 @@ impl<'a> Evaluator<'a> {
                 }
                 ExprKind::Selector(s) if s.extent.is_some() => "an anchored or smoothed selector".to_owned(),
                 ExprKind::Binary(b) if fills(&b.matching) => "a fill modifier".to_owned(),
+                _ if e.durations().any(is_computed) => "a duration expression".to_owned(),
                 _ => return,
             };
             refused.get_or_insert(what);
@@ -108,7 +109,7 @@ impl<'a> Evaluator<'a> {
         match refused {
             None => Ok(()),
             Some(what) => Err(EvalError::BadData(format!(
-                "{what} is experimental and not enabled: set the engine's option for experimental functions"
+                "{what} is experimental and not enabled: VIGIE_QUERY_EXPERIMENTAL=true allows it"
             ))),
         }
     }
@@ -312,6 +313,15 @@ fn of_one_metric(columns: &[Column]) -> bool {
     let name = first.labels.metric_name();
     let typed = |labels: &Labels| labels.iter().any(|l| IDENTITY[1..].contains(&&*l.name));
     columns.iter().all(|c| c.labels.metric_name() == name && !typed(&c.labels))
+}
+
+/// Whether a duration is more than a number, which may have a sign.
+fn is_computed(d: &Duration) -> bool {
+    match &d.kind {
+        DurationKind::Number(_) => false,
+        DurationKind::Sign { of, .. } => is_computed(of),
+        _ => true,
+    }
 }
 
 /// Labels without those that name a metric.
