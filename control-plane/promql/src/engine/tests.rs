@@ -80,7 +80,7 @@ fn experimental_features_are_refused_unless_they_are_enabled() {
         ("a + fill(0) a", "a fill modifier"),
         ("rate(a[1m * 2])", "a duration expression"),
         ("a offset (1m)", "a duration expression"),
-        ("max_over_time(a[1m:step()])", "a duration expression"),
+        ("max_over_time(a[1m:(30s)])", "a duration expression"),
     ] {
         let expect =
             format!("error: {what} is experimental and not enabled: VIGIE_QUERY_EXPERIMENTAL=true allows it");
