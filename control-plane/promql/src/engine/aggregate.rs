@@ -37,13 +37,13 @@ impl Evaluator<'_> {
             (Some(param), _) => (self.eval_scalar(param, grid)?, String::new()),
             (None, _) => (Vec::new(), String::new()),
         };
-        if let Some(columns) = self.fold_streamed(a, grid)? {
-            return Ok(columns);
-        }
         if matches!(a.expr.unparen().kind, ExprKind::Selector(_)) {
             let func = a.op.as_str().to_owned();
             self.around =
                 Some(Hints { func, grouping: a.grouping.clone(), by: !a.without, ..Hints::default() });
+        }
+        if let Some(columns) = self.fold_streamed(a, grid)? {
+            return Ok(columns);
         }
         let columns = self.eval_vector(&a.expr, grid)?;
         let param_span = a.param.as_ref().map_or(expr.span, |p| p.span);

@@ -16,7 +16,7 @@ use crate::{
     histogram,
     value::Annotations,
 };
-use model::{CounterReset, Hints, Histogram, Labels, MatchOp, Value, labels::METRIC_NAME};
+use model::{CounterReset, Histogram, Labels, MatchOp, Value, labels::METRIC_NAME};
 use std::sync::Arc;
 
 /// What an aggregation reads series by series, without holding them all.
@@ -68,13 +68,6 @@ impl Evaluator<'_> {
         let before = self.annotations.clone();
         let streamed = match &inner.kind {
             ExprKind::Selector(s) if s.range.is_none() && s.extent.is_none() => {
-                let around = Hints {
-                    func: a.op.as_str().to_owned(),
-                    grouping: a.grouping.clone(),
-                    by: !a.without,
-                    ..Hints::default()
-                };
-                self.around = Some(around);
                 Streamed::Instant(self.open_instant(s, inner.span, grid, Field::Value, labels)?)
             }
             ExprKind::Call(call) if call.function.name != "absent_over_time" => {
