@@ -24,6 +24,7 @@ mod rate;
 mod repeats;
 mod select;
 mod slide;
+mod steps;
 mod sum;
 #[cfg(test)]
 mod tests;
@@ -37,6 +38,7 @@ use eval::{Evaluated, Evaluator};
 pub(crate) use histograms::is_reset;
 use model::{Cancel, CancelReason, MatchOp, Select, SelectError, Timestamp, Value};
 pub use repeats::{Repeats, Shared};
+pub use steps::Steps;
 
 /// What the engine may do, and how.
 #[derive(Debug, Clone)]
@@ -63,6 +65,8 @@ pub struct EngineConfig {
     pub subquery_step: i64,
     /// Whether to give up rather than read from disk, or more than `max_samples` in all: see [`Engine::light`].
     pub light: bool,
+    /// Whether to count what each step looks at: [`QueryResult::steps`].
+    pub count_steps: bool,
 }
 
 impl Default for EngineConfig {
@@ -79,6 +83,7 @@ impl Default for EngineConfig {
             type_labels: false,
             subquery_step: 60_000,
             light: false,
+            count_steps: false,
         }
     }
 }
@@ -198,7 +203,10 @@ impl Engine {
         let value = match &expr.unparen().kind {
             ExprKind::Selector(s) if s.range.is_some() => QueryValue::Matrix(evaluator.raw_matrix(s, &grid)?),
             ExprKind::Subquery(s) => {
-                let (columns, grid) = evaluator.subquery(s, &grid)?;
+                let (columns, grid, inside) = evaluator.subquery(s, &grid)?;
+                if let (Some(steps), Some(inside)) = (&mut evaluator.steps, inside) {
+                    steps.add_inside(&inside);
+                }
                 let columns = evaluator.finish(columns)?;
                 evaluator.answer(&columns)?;
                 QueryValue::Matrix(matrix(columns, &grid))
@@ -217,7 +225,7 @@ impl Engine {
                 }
             },
         };
-        Ok(QueryResult { value, stats: evaluator.stats(), annotations: evaluator.annotations })
+        Ok(evaluator.result(value))
     }
 
     /// The values of `expr` at `start`, `start + step`, ... up to `end`, all in milliseconds. The expression
@@ -266,7 +274,7 @@ impl Engine {
         };
         evaluator.answer(&columns)?;
         let value = QueryValue::Matrix(matrix(columns, &grid));
-        Ok(QueryResult { value, stats: evaluator.stats(), annotations: evaluator.annotations })
+        Ok(evaluator.result(value))
     }
 }
 

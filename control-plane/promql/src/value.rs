@@ -1,6 +1,9 @@
 //! What a query gives back.
 
-use crate::{engine::date, error::Span};
+use crate::{
+    engine::{Steps, date},
+    error::Span,
+};
 use model::{Labels, Timestamp, Value};
 
 /// One series of an instant vector.
@@ -215,4 +218,6 @@ pub struct QueryResult {
     pub value: QueryValue,
     pub annotations: Annotations,
     pub stats: QueryStats,
+    /// What each step looked at, where that was [asked for](crate::EngineConfig::count_steps).
+    pub steps: Option<Steps>,
 }

@@ -5,10 +5,11 @@ use super::{
     column::{Column, Grid, is_absent},
     quota::Quota,
     repeats::Shared,
+    steps::Steps,
 };
 use crate::{
     ast::{At, Duration, DurationKind, Expr, ExprKind, Matching},
-    value::{Annotations, QueryStats},
+    value::{Annotations, QueryResult, QueryStats, QueryValue},
 };
 use model::{Cancel, Hints, Labels, Select, Timestamp, labels::METRIC_NAME};
 use std::collections::HashMap;
@@ -53,6 +54,8 @@ pub(crate) struct Evaluator<'a> {
     pub(crate) query_range: i64,
     pub(crate) annotations: Annotations,
     pub(crate) stats: QueryStats,
+    /// What each step of what is evaluated now looks at, if that is asked for.
+    pub(crate) steps: Option<Steps>,
     pub(crate) quota: Quota<'a>,
     /// Whether what is evaluated now only serves counts and sums of histograms; then resets are noted on each.
     pub(crate) counts_only: bool,
@@ -79,6 +82,7 @@ impl<'a> Evaluator<'a> {
             query_range,
             annotations: Annotations::default(),
             stats: QueryStats::default(),
+            steps: config.count_steps.then(|| Steps::new(query.len)),
             quota: Quota::new(config),
             counts_only: false,
             around: None,
@@ -124,9 +128,11 @@ impl<'a> Evaluator<'a> {
         self.quota.hold_answer(columns.iter().map(Column::weight).sum())
     }
 
-    pub(crate) fn stats(&self) -> QueryStats {
+    /// The end of the evaluation.
+    pub(crate) fn result(self, value: QueryValue) -> QueryResult {
         let (peak_samples, peak_bytes) = (self.quota.peak_samples, self.quota.peak_bytes);
-        QueryStats { peak_samples, peak_bytes, ..self.stats }
+        let stats = QueryStats { peak_samples, peak_bytes, ..self.stats };
+        QueryResult { value, stats, annotations: self.annotations, steps: self.steps }
     }
 
     pub(crate) fn release(&mut self, samples: usize) {
@@ -184,7 +190,11 @@ impl<'a> Evaluator<'a> {
     /// Evaluates what is the same at every step at the first one only.
     fn once(&mut self, expr: &Expr, grid: &Grid) -> Result<Evaluated, EvalError> {
         let first = Grid { len: 1, ..*grid };
-        let value = self.node(expr, &first)?;
+        let (value, once) = self.counted_apart(1, |evaluator| evaluator.node(expr, &first));
+        let value = value?;
+        if let (Some(steps), Some(once)) = (&mut self.steps, once) {
+            steps.add_to_all(&once);
+        }
         // A few samples become many: better to know before.
         let mark = self.quota.mark();
         self.hold(value.weight().saturating_mul(grid.len))?;

@@ -165,8 +165,8 @@ pub(crate) struct RangeCall<'a, 'e> {
     extent: Option<Extent>,
     /// How far beyond the window's edges samples are looked at.
     reach: (i64, i64),
-    source: Source<'a>,
-    samples: Samples,
+    pub(super) source: Source<'a>,
+    pub(super) samples: Samples,
     args: Vec<f64>,
     sliding: Option<Sliding>,
     /// The first argument, and all of them.
@@ -176,6 +176,17 @@ pub(crate) struct RangeCall<'a, 'e> {
 impl RangeCall<'_, '_> {
     pub(crate) fn keeps_name(&self) -> bool {
         matches!(self.name, "last_over_time" | "first_over_time")
+    }
+
+    fn window_end(&self, at: Timestamp) -> Timestamp {
+        self.fixed.unwrap_or(at).saturating_sub(self.offset)
+    }
+
+    /// After what and until when samples are looked at by the step at this time.
+    pub(super) fn looked_at(&self, at: Timestamp) -> (Timestamp, Timestamp) {
+        let end = self.window_end(at);
+        let start = end.saturating_sub(self.range);
+        (start.saturating_sub(self.reach.0), end.saturating_add(self.reach.1))
     }
 }
 
@@ -256,7 +267,7 @@ impl<'a> Evaluator<'a> {
             ExprKind::Subquery(s) => {
                 let offset = self.offset(s.offset.as_ref())?;
                 let range = self.millis(&s.range, true)?;
-                let (columns, inner) = self.subquery(s, grid)?;
+                let (columns, inner, _) = self.subquery(s, grid)?;
                 let source = Source::Columns { columns: columns.into_iter(), grid: inner };
                 (offset, self.fixed_time(s.at), range, None, (0, 0), source)
             }
@@ -298,6 +309,7 @@ impl<'a> Evaluator<'a> {
             return Ok(false);
         };
         (column.labels, column.drop_name) = (labels, dropped);
+        self.count_windows(call, grid);
         let (fixed, offset) = (call.fixed, call.offset);
         let ends = |i: usize| fixed.unwrap_or_else(|| grid.time(i)).saturating_sub(offset);
         let slid = match &mut call.sliding {
@@ -337,9 +349,9 @@ impl<'a> Evaluator<'a> {
                 break;
             }
             let at = grid.time(i);
-            let end = call.fixed.unwrap_or(at).saturating_sub(call.offset);
+            let end = call.window_end(at);
             let start = end.saturating_sub(call.range);
-            let (after_time, until) = (start.saturating_sub(call.reach.0), end.saturating_add(call.reach.1));
+            let (after_time, until) = call.looked_at(at);
             let f = floats.slide(&samples.floats.times, after_time, until);
             let h = histograms.slide(&samples.histograms.times, after_time, until);
             if f.is_empty() && h.is_empty() {

@@ -6,6 +6,7 @@ use super::{
     eval::{Evaluator, execution},
     histograms,
     range::Notes,
+    steps::Steps,
 };
 use crate::{
     ast::{Extent, Selector, Subquery},
@@ -269,24 +270,33 @@ impl<'a> Evaluator<'a> {
             newest(samples, grid, lookback, *field, look, column);
             column.labels = labels;
         }
+        if let Some(steps) = &mut self.steps {
+            steps.add_column(column);
+        }
         self.release(samples.len());
         Ok(true)
     }
 
-    /// The steps of a subquery over all of `grid`, and its inner expression evaluated on them.
-    pub(crate) fn subquery(&mut self, s: &Subquery, grid: &Grid) -> Result<(Vec<Column>, Grid), EvalError> {
+    /// The inner expression of a subquery evaluated on its steps over all of `grid`, these steps, and what each of
+    /// them looked at if that is asked for.
+    pub(crate) fn subquery(
+        &mut self,
+        s: &Subquery,
+        grid: &Grid,
+    ) -> Result<(Vec<Column>, Grid, Option<Steps>), EvalError> {
         let offset = self.offset(s.offset.as_ref())?;
         let range = self.millis(&s.range, true)?;
         let step = match &s.step {
             Some(step) => self.millis(step, true)?,
             None => self.config.subquery_step,
         };
-        let (first, last) = self.look_times(offset, self.fixed_time(s.at), grid);
+        let fixed = self.fixed_time(s.at);
+        let (first, last) = self.look_times(offset, fixed, grid);
         // Steps are multiples of the step since the epoch, after the left end, which is open.
         let left = first.saturating_sub(range);
         let start = (left.div_euclid(step) + 1).saturating_mul(step);
         if start > last {
-            return Ok((Vec::new(), Grid { start, step, len: 0 }));
+            return Ok((Vec::new(), Grid { start, step, len: 0 }, None));
         }
         let len = usize::try_from((last - start) / step).unwrap_or(usize::MAX).saturating_add(1);
         // Every node inside has at least as many values: better to know before the first is made.
@@ -295,9 +305,14 @@ impl<'a> Evaluator<'a> {
         self.quota.back_to(mark);
         let inner = Grid { start, step, len };
         let outer = std::mem::replace(&mut self.counts_only, false);
-        let columns = self.eval_vector(&s.expr, &inner);
+        let (columns, inside) = self.counted_apart(len, |evaluator| evaluator.eval_vector(&s.expr, &inner));
         self.counts_only = outer;
-        Ok((columns?, inner))
+        if let Some(inside) = &inside {
+            self.count_inside(inside, &inner, |i| {
+                fixed.unwrap_or_else(|| grid.time(i)).saturating_sub(offset)
+            });
+        }
+        Ok((columns?, inner, inside))
     }
 
     /// The series of a range selector as they are stored.
@@ -339,6 +354,9 @@ impl<'a> Evaluator<'a> {
             }
             if s.extent.is_some() {
                 points = with_edges(&points, start, end, s.extent == Some(Extent::Smoothed))?;
+            }
+            if let Some(steps) = &mut self.steps {
+                steps.add_values(points.iter().map(|(_, v)| v));
             }
             self.quota.hold_answer(points.len())?;
             if !points.is_empty() {

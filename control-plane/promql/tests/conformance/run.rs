@@ -198,7 +198,7 @@ fn again(engine: &Engine, store: &MemoryStore, eval: &Eval, expr: &Expr, at: i64
         }
         _ => QueryValue::Vector(samples),
     };
-    let middle = QueryResult { value, annotations: ranged.annotations, stats: ranged.stats };
+    let middle = QueryResult { value, annotations: ranged.annotations, stats: ranged.stats, steps: None };
     compare(eval, &middle, false).map_err(|e| format!("in the middle of a range query: {e}"))
 }
 

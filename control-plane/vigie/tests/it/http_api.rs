@@ -7,6 +7,7 @@ use crate::{
     remote_write::{World, now_ms, request},
     until,
 };
+use serde_json::Value;
 use std::{fs, process::Command};
 
 /// What promtool answers, or `None` after saying that it is not here.
@@ -73,4 +74,79 @@ async fn a_prometheus_reads_through_to_vigie() {
     // What it leaves to Vigie to choose, it gets chosen.
     assert_eq!(world.query(reader, "pushed{n=~\"1|2\"}").await.map(|v| v.len()), Ok(2));
     assert_eq!(world.query(reader, "absent(nothing)").await.map(|v| v.len()), Ok(1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_each_step_of_a_query_looks_at_is_counted_as_prometheus_counts_it() {
+    let Some(prometheus) = part("PROMETHEUS", "Prometheus counting samples") else { return };
+    let world = World::new();
+    let mut ports = Ports::new();
+    let (port, peer) = (ports.free(), ports.free());
+    fs::create_dir_all(world.path("config")).expect("a folder");
+    let _vigie = world.vigie(port);
+    let _prometheus = world.prometheus(&prometheus, peer, "{}");
+    let begin = now_ms() / 10_000 * 10 - 600;
+    for server in [port, peer] {
+        world.answers(server, "/-/ready").await;
+        for i in 0..30 {
+            world.push(server, request(3, (begin + i * 10) * 1000, 7.0)).await;
+        }
+    }
+    // Off the samples' times, so that it does not matter which ends of a range are closed.
+    let time = |s: i64| format!("{}.003", begin + s);
+    let (first, last) = (time(-7), time(640));
+    let fixed = format!("sum_over_time(pushed[1m] @ {}) + pushed", time(123));
+    let queries = [
+        "pushed",
+        "sum(pushed)",
+        "-pushed + on(n) pushed",
+        "rate(pushed[1m])",
+        "sum by (n) (rate(pushed[95s] offset 20s))",
+        "topk(2, sum_over_time(pushed[3m]))",
+        "quantile_over_time(0.5, pushed[1m])",
+        "timestamp(pushed)",
+        "absent(pushed)",
+        "max_over_time(sum(pushed)[2m:17s])",
+        "max_over_time(rate(pushed[33s])[2m:17s])",
+        "scalar(pushed{n=\"1\"}) * 2",
+        "pushed @ 0",
+        &fixed,
+        "vector(1)",
+    ];
+    let counts = |answer: &Value| {
+        let samples = &answer["data"]["stats"]["samples"];
+        assert!(samples.is_object(), "{answer}");
+        (samples["totalQueryableSamples"].clone(), samples["totalQueryableSamplesPerStep"].clone())
+    };
+    for query in queries {
+        let at = time(205);
+        let instant = [("query", query), ("time", &at), ("stats", "all")];
+        let range = [("query", query), ("start", &first), ("end", &last), ("step", "13"), ("stats", "all")];
+        for (path, params) in [("/api/v1/query", &instant[..]), ("/api/v1/query_range", &range)] {
+            let (ours, theirs) = (world.ask(port, path, params).await, world.ask(peer, path, params).await);
+            assert_eq!(counts(&ours), counts(&theirs), "{path} {query}");
+            let samples = &ours["data"]["stats"]["samples"];
+            let steps = samples["samplesReadPerStep"].as_array().expect("steps");
+            let read: u64 = steps.iter().filter_map(|s| s[1].as_u64()).sum();
+            assert_eq!(samples["samplesRead"], read, "{path} {query}: {samples}");
+        }
+    }
+    let at = time(205);
+    for query in ["pushed[1m]", "sum(pushed)[1m:10s]", "rate(pushed[33s])[1m:10s]"] {
+        let params = [("query", query), ("time", at.as_str()), ("stats", "all")];
+        let ours = world.ask(port, "/api/v1/query", &params).await;
+        assert_eq!(counts(&ours), counts(&world.ask(peer, "/api/v1/query", &params).await), "{query}");
+    }
+    // Ten windows of 60 s that move by 10 s: 15 samples of a series are read, looked at 60 times.
+    let (first, last) = (time(105), time(195));
+    let params = [
+        ("query", "sum_over_time(pushed{n=\"0\"}[60s])"),
+        ("start", first.as_str()),
+        ("end", last.as_str()),
+        ("step", "10"),
+        ("stats", "1"),
+    ];
+    let samples = world.ask(port, "/api/v1/query_range", &params).await["data"]["stats"]["samples"].clone();
+    assert_eq!((&samples["samplesRead"], &samples["totalQueryableSamples"]), (&15.into(), &60.into()));
+    assert!(samples["samplesReadPerStep"].is_null(), "only for stats=all: {samples}");
 }

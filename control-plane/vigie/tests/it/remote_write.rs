@@ -85,7 +85,8 @@ impl World {
             .arg(format!("--config.file={}", self.path("prometheus.yml").display()))
             .arg(format!("--storage.tsdb.path={}", self.path("prometheus").display()))
             .arg(format!("--web.listen-address=127.0.0.1:{port}"))
-            .arg("--web.enable-remote-write-receiver");
+            .arg("--web.enable-remote-write-receiver")
+            .arg("--enable-feature=promql-per-step-stats");
         self.start("prometheus", &mut command)
     }
 
@@ -133,6 +134,12 @@ impl World {
             .map_err(|e| kit::client::sentence(&e))?;
         let body: Value = answer.json().await.map_err(|e| kit::client::sentence(&e))?;
         body["data"]["result"].as_array().cloned().ok_or_else(|| body.to_string())
+    }
+
+    /// What a server answers at `path`.
+    pub(crate) async fn ask(&self, port: u16, path: &str, params: &[(&str, &str)]) -> Value {
+        let request = self.http.get(format!("http://127.0.0.1:{port}{path}")).query(params);
+        request.send().await.expect("an answer").json().await.expect("JSON")
     }
 
     /// The samples of each series that a server has: by `n`, times in milliseconds and values as text.

@@ -2,7 +2,7 @@
 
 use super::{
     ApiFailure,
-    query::{Query, When, bounded, parsed},
+    query::{How, Query, When, bounded, parsed},
 };
 use crate::{Plane, Routes, access::Need, params::Params};
 use http::{Method, StatusCode, header};
@@ -59,7 +59,7 @@ async fn answer(plane: &Plane, params: &Params) -> Result<Json<Value>, ApiError>
     }
     let timeout =
         params.duration("timeout").map_err(own)?.map_or(plane.query_timeout, |t| t.min(plane.query_timeout));
-    let step = explain(plane, Query { text, when, timeout, lookback: None }).await.map_err(own)?;
+    let step = explain(plane, Query { text, when, timeout, how: How::default() }).await.map_err(own)?;
     Ok(Json(shown(&step)))
 }
 

@@ -9,7 +9,7 @@ use crate::{
 use axum::response::{IntoResponse, Response};
 use http::{StatusCode, header};
 use model::{Cancel, CancelReason, Select, Timestamp};
-use promql::{Engine, EngineConfig, EvalError, Expr, QueryResult, QueryValue, value::QueryStats};
+use promql::{Engine, EngineConfig, EvalError, Expr, QueryResult, QueryValue};
 use std::{sync::Arc, time::Duration};
 
 /// Annotations of each kind in an answer, as Prometheus limits them.
@@ -42,8 +42,27 @@ pub(crate) struct Query<'a> {
     pub(crate) when: When,
     /// How long it may take, waiting for its place included.
     pub(crate) timeout: Duration,
+    pub(crate) how: How,
+}
+
+/// In what a query departs from how the engine evaluates others.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct How {
     /// In milliseconds, where it is not the engine's own.
     pub(crate) lookback: Option<i64>,
+    /// Whether what each step looks at is counted.
+    pub(crate) count_steps: bool,
+}
+
+impl How {
+    fn engine(self, plane: &Plane) -> Arc<Engine> {
+        if self.lookback.is_none() && !self.count_steps {
+            return Arc::clone(&plane.engine);
+        }
+        let config = plane.engine.config().clone();
+        let lookback = self.lookback.unwrap_or(config.lookback);
+        Arc::new(Engine::new(EngineConfig { lookback, count_steps: self.count_steps, ..config }))
+    }
 }
 
 /// How long a query waited for its place and ran.
@@ -142,10 +161,7 @@ pub(crate) async fn run<T: Send + 'static>(
     finish: impl FnOnce(QueryResult, Took) -> T + Send + 'static,
 ) -> Result<T, ApiFailure> {
     let expr = parsed(query.text).await?;
-    let engine = match query.lookback {
-        Some(lookback) => Arc::new(Engine::new(EngineConfig { lookback, ..plane.engine.config().clone() })),
-        None => Arc::clone(&plane.engine),
-    };
+    let engine = query.how.engine(plane);
     if !query.timeout.is_zero()
         && let Some((result, took)) = light(plane, &engine, &expr, query.when)
     {
@@ -234,7 +250,7 @@ struct Common {
     lookback: Option<i64>,
     limit: usize,
     stats: bool,
-    /// `stats=all`: step by step, as far as it is known.
+    /// `stats=all`.
     per_step: bool,
 }
 
@@ -250,7 +266,7 @@ fn common(plane: &Plane, params: &Params) -> Result<Common, ApiFailure> {
         timeout,
         lookback,
         limit: params.count("limit")?,
-        stats: params.get("stats").is_some(),
+        stats: params.get("stats").is_some_and(|s| !s.is_empty()),
         per_step: params.get("stats") == Some("all"),
     })
 }
@@ -272,10 +288,11 @@ async fn range(plane: &Plane, params: &Params) -> Result<Response, ApiFailure> {
 
 async fn answer(plane: &Plane, common: Common, when: When) -> Result<Response, ApiFailure> {
     let Common { query: text, timeout, lookback, limit, stats, per_step } = common;
-    let query = Query { text: &text.clone(), when, timeout, lookback };
+    let how = How { lookback, count_steps: stats };
+    let query = Query { text: &text.clone(), when, timeout, how };
     // A large result takes its time to write: that, too, is no work for a thread that others wait for.
     let body = run(plane, query, move |result, took| {
-        body(&text, &result, limit, stats.then(|| stats_of(&result.stats, took, when, per_step)))
+        body(&text, &result, limit, stats.then(|| stats_of(&result, took, when, per_step)))
     })
     .await?;
     Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
@@ -310,20 +327,17 @@ fn body(query: &str, result: &QueryResult, limit: usize, stats: Option<serde_jso
 }
 
 /// What a query cost, in the names of Prometheus's statistics.
-///
-/// An instant query has one step, whose samples are all that were read. Those of each step of a range query are not
-/// known: samples are read once for all of them.
-fn stats_of(stats: &QueryStats, took: Took, when: When, per_step: bool) -> serde_json::Value {
+fn stats_of(result: &QueryResult, took: Took, when: When, per_step: bool) -> serde_json::Value {
     let (ran, waited) = (took.ran.as_secs_f64(), took.waited.as_secs_f64());
-    let mut samples =
-        serde_json::json!({"samplesRead": stats.samples_read, "peakSamples": stats.peak_samples});
-    if let When::At(at) = when {
-        samples["totalQueryableSamples"] = stats.samples_read.into();
+    let mut samples = serde_json::json!({"peakSamples": result.stats.peak_samples});
+    if let Some(steps) = &result.steps {
+        (samples["totalQueryableSamples"], samples["samplesRead"]) = {
+            let (queryable, read) = steps.total();
+            (queryable.into(), read.into())
+        };
         if per_step {
-            #[expect(clippy::cast_precision_loss, reason = "milliseconds until the year 287396 are exact")]
-            let step = serde_json::json!([[at as f64 / 1000.0, stats.samples_read]]);
-            samples["totalQueryableSamplesPerStep"] = step.clone();
-            samples["samplesReadPerStep"] = step;
+            samples["totalQueryableSamplesPerStep"] = by_time(&steps.queryable, when);
+            samples["samplesReadPerStep"] = by_time(&steps.read, when);
         }
     }
     serde_json::json!({
@@ -338,4 +352,15 @@ fn stats_of(stats: &QueryStats, took: Took, when: When, per_step: bool) -> serde
         },
         "samples": samples,
     })
+}
+
+/// Counts with the times, in seconds, of their steps.
+#[expect(clippy::cast_precision_loss, reason = "milliseconds until the year 287396 are exact")]
+fn by_time(counts: &[u64], when: When) -> serde_json::Value {
+    let (start, step) = match when {
+        When::At(at) => (at, 0),
+        When::Range { start, step, .. } => (start, step),
+    };
+    let seconds = |i: usize| (start + step * i64::try_from(i).unwrap_or(0)) as f64 / 1000.0;
+    counts.iter().enumerate().map(|(i, count)| serde_json::json!([seconds(i), count])).collect()
 }

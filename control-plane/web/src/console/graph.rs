@@ -4,7 +4,7 @@ use super::{Frame, chart, page};
 use crate::{
     Plane, Routes,
     access::{Identity, Need},
-    api::{ApiFailure, Query, When, explain, run_query},
+    api::{ApiFailure, How, Query, When, explain, run_query},
     params::Params,
 };
 use askama::Template;
@@ -236,7 +236,7 @@ async fn fill(plane: &Plane, times: Times, shown: &mut Graph) -> Result<(), ApiF
     let query = shown.asked.query.clone();
     let timeout = plane.query_timeout.min(PATIENCE);
     let ask = |when| {
-        let query = Query { text: &query, when, timeout, lookback: None };
+        let query = Query { text: &query, when, timeout, how: How::default() };
         run_query(plane, query, |result, _| result)
     };
     let Times { start, end, step } = times;
@@ -246,7 +246,7 @@ async fn fill(plane: &Plane, times: Times, shown: &mut Graph) -> Result<(), ApiF
         let plottable = promql::parse(&query)
             .is_ok_and(|e| matches!(e.value_type(), ValueType::Scalar | ValueType::Vector));
         let when = if plottable { over_time } else { When::At(end) };
-        let step = explain(plane, Query { text: &query, when, timeout, lookback: None }).await?;
+        let step = explain(plane, Query { text: &query, when, timeout, how: How::default() }).await?;
         tell(&step, 0, &mut shown.steps);
         return Ok(());
     }

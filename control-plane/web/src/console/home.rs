@@ -4,7 +4,7 @@ use super::{Frame, clock, lasted, page};
 use crate::{
     Plane, Routes,
     access::{Identity, Need},
-    api::{Query, When, run_query},
+    api::{How, Query, When, run_query},
 };
 use askama::Template;
 use axum::{
@@ -226,7 +226,7 @@ async fn uptimes(plane: &Plane) -> BTreeMap<String, f64> {
         text: "avg_over_time(probe_success[1d])",
         when: When::At(plane.clock.now_ms()),
         timeout: UPTIME_PATIENCE,
-        lookback: None,
+        how: How::default(),
     };
     let Ok(result) = run_query(plane, query, |result, _| result).await else { return BTreeMap::new() };
     let QueryValue::Vector(samples) = result.value else { return BTreeMap::new() };
