@@ -628,11 +628,6 @@ impl Head {
     }
 
     /// The labels of a series that has samples in the range.
-    pub(crate) fn labels_within(&self, id: u64, start: Timestamp, end: Timestamp) -> Option<Labels> {
-        let series = self.table.get(id)?;
-        self.held(series).overlaps(start, end).then(|| self.index.labels(&series.pairs))
-    }
-
     pub(crate) fn labels(&self, id: u64) -> Option<Labels> {
         Some(self.index.labels(&self.table.get(id)?.pairs))
     }

@@ -5,17 +5,13 @@
 
 use crate::{
     block::{Block, BlockIndex, Cursor, Place, Window},
-    head::{Collector, Head, Held, Taken, corrupt},
+    head::{Collector, Held, Taken, corrupt},
     postings::find,
 };
 use model::{
     Cancel, Labels, Limits, SampleColumns, SelectError, SelectRequest, SeriesRef, SeriesStream, Timestamp,
 };
-use std::{
-    cmp::Reverse,
-    collections::{BTreeSet, BinaryHeap},
-    sync::Arc,
-};
+use std::{cmp::Reverse, collections::BinaryHeap, sync::Arc};
 
 /// The series of one source, in the order of their labels.
 #[derive(Debug)]
@@ -178,22 +174,4 @@ impl SeriesStream for Stream {
             return Ok(Some((SeriesRef(number), labels)));
         }
     }
-}
-
-/// Label sets of the head's part.
-pub(crate) fn labels_matching(
-    head: &Head,
-    request: &SelectRequest<'_>,
-) -> Result<BTreeSet<Labels>, SelectError> {
-    let ids = find(head, request.matchers)?;
-    let mut found = BTreeSet::new();
-    for id in ids {
-        found.extend(head.labels_within(id, request.start, request.end));
-        if let Some(limit) = request.limits.series
-            && found.len() > limit
-        {
-            return Err(SelectError::Limit { what: "series", limit });
-        }
-    }
-    Ok(found)
 }

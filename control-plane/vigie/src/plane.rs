@@ -39,7 +39,7 @@ use std::{
 };
 use tsdb::{StdDisk, Tsdb, TsdbConfig, exemplars::Exemplars};
 use web::{
-    Access, Plane, Queries, Reload, Role, Routes,
+    Access, Parts, Plane, Queries, Reload, Role, Routes,
     access::{Need, TokensFile},
     grafana::{Dashboard, Grafana, GrafanaConfig},
 };
@@ -268,7 +268,7 @@ impl Vigie {
             mark,
             config: shown,
         };
-        let plane = Plane {
+        let plane = Plane::new(Parts {
             engine,
             select,
             tsdb: Some(store.clone()),
@@ -289,7 +289,7 @@ impl Vigie {
             ready: Arc::clone(&ready),
             queries: Arc::new(places),
             query_timeout: options.queries.timeout,
-        };
+        });
         let mut routes = web::routes(&plane, access);
         common_routes(&mut routes, &service);
         let router = service.wrap(routes.into_router());

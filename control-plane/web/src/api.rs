@@ -66,9 +66,23 @@ fn time(at: Option<model::Timestamp>) -> String {
 /// What is said when `limit` cut a result.
 const TRUNCATED: &str = "results truncated due to limit";
 
-/// An answer whose `data` is already JSON.
+/// An answer as Prometheus gives it.
+#[derive(serde::Serialize)]
+struct Success<T> {
+    status: &'static str,
+    data: T,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    warnings: &'static [&'static str],
+}
+
+/// An answer that has all there is.
 fn success(data: impl serde::Serialize) -> Response {
-    axum::Json(serde_json::json!({"status": "success", "data": data})).into_response()
+    axum::Json(Success { status: "success", data, warnings: &[] }).into_response()
+}
+
+/// An answer that `limit` cut.
+fn truncated(data: impl serde::Serialize) -> Response {
+    axum::Json(Success { status: "success", data, warnings: &[TRUNCATED] }).into_response()
 }
 
 pub(crate) fn add(routes: &mut Routes, plane: &Plane) {

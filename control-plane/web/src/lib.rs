@@ -119,9 +119,27 @@ impl std::fmt::Debug for Reload {
     }
 }
 
-/// What the web needs of the other rooms.
+/// What the web needs of the other rooms, at hand for every handler: a clone is a reference.
 #[derive(Debug, Clone)]
-pub struct Plane {
+pub struct Plane(Arc<Parts>);
+
+impl Plane {
+    pub fn new(parts: Parts) -> Self {
+        Plane(Arc::new(parts))
+    }
+}
+
+impl std::ops::Deref for Plane {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}
+
+/// See [`Plane`].
+#[derive(Debug)]
+pub struct Parts {
     pub engine: Arc<Engine>,
     pub select: Arc<dyn Select>,
     /// The store, where the series are in one of our own.

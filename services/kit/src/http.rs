@@ -13,7 +13,7 @@ pub use auth::{Caller, ServiceAuth};
 pub use error::ApiError;
 pub use health::{DependencyReport, Health, HealthReport};
 pub use json::{Json, Query};
-pub use layer::RequestId;
+pub use layer::{RequestId, Routine};
 pub use serve::{Bind, Server, bind};
 pub use service::{Limits, Service};
 

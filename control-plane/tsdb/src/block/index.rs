@@ -323,6 +323,13 @@ impl BlockIndex {
         Labels::from_sorted(labels).ok_or(BAD)
     }
 
+    /// All names of labels, ascending.
+    pub(crate) fn names(&self) -> Result<Vec<String>, SelectError> {
+        (0..self.names as usize)
+            .map(|i| Ok(self.name(i).map_err(|e| self.corrupt_error(e))?.to_owned()))
+            .collect()
+    }
+
     /// All values of a label, ascending.
     pub(crate) fn values(&self, name: &str) -> Result<Vec<String>, SelectError> {
         let mut out = Vec::new();

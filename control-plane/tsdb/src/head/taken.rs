@@ -40,6 +40,27 @@ impl Head {
         request: &SelectRequest<'_>,
         alone: bool,
     ) -> Result<Vec<Taken>, SelectError> {
+        let mut found = self.matching(request)?;
+        if let Some(names) = request.hints.labels.as_ref().filter(|_| alone) {
+            let mut few = Few { index: &self.index, names, kept: HashMap::new(), sets: HashMap::new() };
+            return Ok(found
+                .into_iter()
+                .map(|(id, pairs, held)| Taken { id, labels: few.labels(pairs), held })
+                .collect());
+        }
+        self.index.sort(&mut found, |(_, pairs, _)| pairs);
+        let taken = |(id, pairs, held)| Taken { id, labels: self.index.labels(pairs), held };
+        Ok(found.into_iter().map(taken).collect())
+    }
+
+    /// The labels of the series that a request asks for, in order.
+    pub(crate) fn labels_matching(&self, request: &SelectRequest<'_>) -> Result<Vec<Labels>, SelectError> {
+        let mut found = self.matching(request)?;
+        self.index.sort(&mut found, |(_, pairs, _)| pairs);
+        Ok(found.into_iter().map(|(_, pairs, _)| self.index.labels(pairs)).collect())
+    }
+
+    fn matching(&self, request: &SelectRequest<'_>) -> Result<Vec<(u64, &Pairs, Held)>, SelectError> {
         let ids = find(self, request.matchers)?;
         let mut found = Vec::with_capacity(ids.len());
         for (i, id) in ids.into_iter().enumerate() {
@@ -55,16 +76,7 @@ impl Head {
                 return Err(SelectError::Limit { what: "series", limit });
             }
         }
-        if let Some(names) = request.hints.labels.as_ref().filter(|_| alone) {
-            let mut few = Few { index: &self.index, names, kept: HashMap::new(), sets: HashMap::new() };
-            return Ok(found
-                .into_iter()
-                .map(|(id, pairs, held)| Taken { id, labels: few.labels(pairs), held })
-                .collect());
-        }
-        self.index.sort(&mut found, |(_, pairs, _)| pairs);
-        let taken = |(id, pairs, held)| Taken { id, labels: self.index.labels(pairs), held };
-        Ok(found.into_iter().map(taken).collect())
+        Ok(found)
     }
 }
 

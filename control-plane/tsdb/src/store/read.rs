@@ -4,7 +4,7 @@ use super::{Inner, Tsdb, lock};
 use crate::{
     block::{Block, BlockIndex},
     head::Head,
-    select::{Stream, labels_matching},
+    select::Stream,
 };
 use model::{Labels, Select, SelectError, SelectRequest, SeriesStream};
 use std::{collections::BTreeSet, sync::Arc};
@@ -67,16 +67,30 @@ impl Select for Tsdb {
     }
 
     fn series(&self, request: &SelectRequest<'_>) -> Result<Vec<Labels>, SelectError> {
-        let (blocks, mut found) = self.0.moment(request, |head, _| labels_matching(head, request))?;
-        found.extend(Stream::new(request, blocks, Vec::new())?.all_labels()?);
+        let (blocks, mut found) = self.0.moment(request, |head, _| head.labels_matching(request))?;
+        if !blocks.is_empty() {
+            found.extend(Stream::new(request, blocks, Vec::new())?.all_labels()?);
+            found.sort_unstable();
+            found.dedup();
+        }
         match request.limits.series {
             Some(limit) if found.len() > limit => Err(SelectError::Limit { what: "series", limit }),
-            _ => Ok(found.into_iter().collect()),
+            _ => Ok(found),
         }
     }
 
     fn label_names(&self, request: &SelectRequest<'_>) -> Result<Vec<String>, SelectError> {
         let mut names = BTreeSet::new();
+        if request.matchers.is_empty() {
+            let (blocks, head) = self.0.moment(request, |head, _| {
+                Ok(head.label_index().names().map(|(name, _)| name.to_string()).collect::<Vec<_>>())
+            })?;
+            names.extend(head);
+            for (_, index) in blocks {
+                names.extend(index.names()?);
+            }
+            return Ok(names.into_iter().collect());
+        }
         for labels in self.series(request)? {
             for l in labels.iter() {
                 if !names.contains(&*l.name) {

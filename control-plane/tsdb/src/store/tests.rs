@@ -280,17 +280,22 @@ fn limits_stop_series_samples_and_time() {
 #[test]
 fn names_and_values_are_listed() {
     let (db, _) = open(&FakeDisk::default());
+    put(&db, &Labels::from_pairs([("__name__", "early"), ("zone", "a")]), 0, 1.0);
     six_hours(&db);
     put(&db, &labels("ü", "2"), 6 * HOUR, 1.0);
     let matchers = [Matcher::eq("instance", "1")];
     let everything = SelectRequest::new(&[], 0, 9 * HOUR);
     let recent = SelectRequest::new(&[], 5 * HOUR, 9 * HOUR);
     let first = SelectRequest::new(&matchers, 0, 9 * HOUR);
-    assert_eq!(db.label_names(&everything).unwrap(), ["__name__", "instance"]);
-    assert_eq!(db.label_values("__name__", &everything).unwrap(), ["gone", "m", "ü"]);
+    assert_eq!(db.label_names(&everything).unwrap(), ["__name__", "instance", "zone"], "zone is in a block");
+    assert_eq!(db.label_names(&recent).unwrap(), ["__name__", "instance"]);
+    assert_eq!(db.label_names(&first).unwrap(), ["__name__", "instance"]);
+    assert_eq!(db.label_values("__name__", &everything).unwrap(), ["early", "gone", "m", "ü"]);
     assert_eq!(db.label_values("__name__", &recent).unwrap(), ["m", "ü"]);
     assert_eq!(db.label_values("__name__", &first).unwrap(), ["gone", "m"]);
-    assert_eq!(db.series(&everything).unwrap().len(), 3);
+    let names = |s: &Labels| s.metric_name().to_owned();
+    let all: Vec<String> = db.series(&everything).unwrap().iter().map(names).collect();
+    assert_eq!(all, ["early", "gone", "m", "ü"], "each once, in order, wherever it is");
 }
 
 #[test]

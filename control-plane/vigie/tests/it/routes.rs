@@ -16,8 +16,8 @@ use rules::{Rules, RulesDeps};
 use state::State;
 use std::{path::Path, process::Command, sync::Arc, time::Duration};
 use web::{
-    About, Access, Beat, BeatOutcome, BeatRefusal, Observed, Plane, ProbeView, Reload, Role, RouteInfo,
-    Runtime, TargetView, access::Need,
+    About, Access, Beat, BeatOutcome, BeatRefusal, Observed, Parts, Plane, ProbeView, Reload, Role,
+    RouteInfo, Runtime, TargetView, access::Need,
 };
 
 const TOKENS: &str = "tokens:\n\
@@ -99,7 +99,7 @@ async fn declared(folder: &Path) -> Vec<RouteInfo> {
         external_url: String::new(),
         interval: Duration::from_secs(15),
     };
-    let plane = Plane {
+    let plane = Plane::new(Parts {
         engine,
         select,
         tsdb: None,
@@ -120,7 +120,7 @@ async fn declared(folder: &Path) -> Vec<RouteInfo> {
         ready: Arc::default(),
         queries: Arc::new(web::Queries::new(1, 1, Duration::from_secs(1))),
         query_timeout: Duration::from_secs(1),
-    };
+    });
     let access = Access::new("127.0.0.1:0".parse().expect("an address"), None, None, false).expect("access");
     let mut routes = web::routes(&plane, access).list().to_vec();
     let mut add = |path, role| routes.push(RouteInfo { method: Method::GET, path, need: Need::Role(role) });

@@ -1,9 +1,9 @@
 //! `series`, `labels`, `label/<name>/values`.
 
 use super::{
-    ApiFailure, TRUNCATED,
+    ApiFailure,
     query::{bounded, in_place},
-    success,
+    success, truncated,
 };
 use crate::{
     Plane, Routes,
@@ -12,11 +12,11 @@ use crate::{
 };
 use axum::{
     extract::{Path, rejection::PathRejection},
-    response::{IntoResponse, Response},
+    response::Response,
 };
 use http::Method;
 use model::{Labels, Limits, MatchOp, Matcher, Select, SelectError, SelectRequest, Timestamp};
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 /// How long looking for series may take: less than a request may, so that the answer has its shape.
 const PATIENCE: Duration = Duration::from_secs(25);
@@ -88,7 +88,7 @@ async fn ask<T: serde::Serialize + Ord + Send + 'static>(
     let plain = |m: &Matcher| matches!(m.op, MatchOp::Eq | MatchOp::Ne);
     if asked.sets.iter().flatten().all(plain) && !timeout.is_zero() {
         let few = in_place(plane, || {
-            let mut all = BTreeSet::new();
+            let mut all = Vec::new();
             for set in &asked.sets {
                 let mut request = SelectRequest::new(set, asked.start, asked.end);
                 request.limits = Limits { series: Some(FEW), memory_only: true, ..Limits::default() };
@@ -97,29 +97,33 @@ async fn ask<T: serde::Serialize + Ord + Send + 'static>(
             Some(all)
         });
         if let Some(all) = few {
-            return Ok(answer(all, asked.limit));
+            return Ok(answer(all, &asked));
         }
     }
     bounded(plane, timeout, move |cancel, _| {
-        let mut all = BTreeSet::new();
+        let mut all = Vec::new();
         for set in &asked.sets {
             let mut request = SelectRequest::new(set, asked.start, asked.end);
             request.cancel = cancel.clone();
             all.extend(each(&*select, &request)?);
             cancel.check()?;
         }
-        Ok(answer(all, asked.limit))
+        Ok(answer(all, &asked))
     })
     .await
 }
 
-fn answer<T: serde::Serialize>(all: BTreeSet<T>, limit: usize) -> Response {
-    if limit == 0 || all.len() <= limit {
+fn answer<T: serde::Serialize + Ord>(mut all: Vec<T>, asked: &Asked) -> Response {
+    // The store answers each alternative in order.
+    if asked.sets.len() > 1 {
+        all.sort_unstable();
+        all.dedup();
+    }
+    if asked.limit == 0 || all.len() <= asked.limit {
         return success(all);
     }
-    let shown: Vec<T> = all.into_iter().take(limit).collect();
-    let body = serde_json::json!({"status": "success", "data": shown, "warnings": [TRUNCATED]});
-    axum::Json(body).into_response()
+    all.truncate(asked.limit);
+    truncated(all)
 }
 
 async fn series(plane: &Plane, params: &Params) -> Result<Response, ApiFailure> {

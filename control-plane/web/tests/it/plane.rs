@@ -24,8 +24,8 @@ use std::{
     time::Duration,
 };
 use web::{
-    About, Access, Beat, BeatOutcome, BeatRefusal, Observed, Plane, ProbeView, Reload, RouteInfo, Runtime,
-    TargetView, access::TokensFile,
+    About, Access, Beat, BeatOutcome, BeatRefusal, Observed, Parts, Plane, ProbeView, Reload, RouteInfo,
+    Runtime, TargetView, access::TokensFile,
 };
 
 /// Where the clock starts: 2023-11-14T22:13:20Z.
@@ -266,7 +266,7 @@ impl Setup {
 
         let reload = Arc::new(Mutex::new(Ok(())));
         let outcome = Arc::clone(&reload);
-        let plane = Plane {
+        let plane = Plane::new(Parts {
             engine,
             select,
             tsdb: self.tsdb,
@@ -294,7 +294,7 @@ impl Setup {
             ready: Arc::default(),
             queries: Arc::new(web::Queries::new(self.queries, self.queue, self.queue_wait)),
             query_timeout: self.query_timeout,
-        };
+        });
         let ready = Arc::clone(&plane.ready);
         ready.store(true, Ordering::Relaxed);
         let tokens = self.tokens.then(|| TokensFile::parse("tokens.yaml", TOKENS).expect("tokens"));

@@ -10,12 +10,19 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use futures_util::FutureExt;
-use std::{panic::AssertUnwindSafe, sync::Arc};
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 use tracing::Instrument;
 
 /// The id under which one request is logged. The caller's `x-request-id` when it is sane, else a new one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RequestId(pub String);
+
+/// Marks an answer that comes all the time: unless it failed or took long, its line is for debugging only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Routine;
+
+/// How long an answer may take and still be a matter of routine.
+const ROUTINE: Duration = Duration::from_secs(1);
 
 /// What the middleware needs to know of its service.
 #[derive(Debug)]
@@ -109,12 +116,8 @@ pub(super) async fn around(ctx: Arc<Around>, mut request: Request, next: Next) -
     ctx.metrics.observe(method.as_str(), &shown_route, status, took);
     span.in_scope(|| {
         // Health checks and scrapes come every few seconds: they are worth a line only when they fail.
-        let routine = match shown_route.as_str() {
-            "/api/v1/health" | "/metrics" | "/api/v1/metrics" => true,
-            // What is pushed comes all the time too, and is refused for a reason that somebody looks for.
-            "/api/v1/write" => status < 400,
-            _ => false,
-        };
+        let routine = matches!(shown_route.as_str(), "/api/v1/health" | "/metrics" | "/api/v1/metrics")
+            || (status < 400 && took < ROUTINE && response.extensions().get::<Routine>().is_some());
         let duration_ms = took.as_secs_f64() * 1000.0;
         if status >= 500 {
             tracing::warn!(status, duration_ms, method = %method, route = %shown_route, "request failed");

@@ -2,8 +2,17 @@
 
 use super::*;
 use crate::{client, clock::Clock, secret::Secret, tasks::Tasks};
-use axum::{Router, routing::get, routing::post};
-use std::time::Duration;
+use axum::{
+    Router,
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use http::StatusCode;
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+use tracing_subscriber::layer::SubscriberExt;
 
 struct Running {
     base: String,
@@ -26,6 +35,8 @@ async fn start(auth: ServiceAuth, prepare: impl FnOnce(&Service)) -> Running {
                 }
             }),
         )
+        .route("/routine", get(|| async { Routine.into_marked(StatusCode::OK) }))
+        .route("/refused", get(|| async { Routine.into_marked(StatusCode::CONFLICT) }))
         .route("/hangs", get(|| async { std::future::pending::<()>().await }))
         .route("/guarded", get(|caller: Caller| async move { caller.service }))
         .route(
@@ -46,6 +57,47 @@ impl Running {
         let text = answer.text().await.expect("text");
         (status, serde_json::from_str(&text).unwrap_or(serde_json::Value::String(text)), headers)
     }
+}
+
+impl Routine {
+    fn into_marked(self, status: StatusCode) -> Response {
+        let mut response = status.into_response();
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+/// Keeps which routes had a line that is not for debugging.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<String>>>);
+
+impl<S: tracing::Subscriber> tracing_subscriber::Layer<S> for Lines {
+    fn on_event(&self, event: &tracing::Event<'_>, _: tracing_subscriber::layer::Context<'_, S>) {
+        struct Route<'a>(&'a Lines);
+        impl tracing::field::Visit for Route<'_> {
+            fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn std::fmt::Debug) {
+                if field.name() == "route" {
+                    self.0.0.lock().expect("lock").push(format!("{value:?}"));
+                }
+            }
+        }
+        if *event.metadata().level() <= tracing::Level::INFO {
+            event.record(&mut Route(self));
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_comes_all_the_time_has_a_line_only_when_it_fails() {
+    let lines = Lines::default();
+    let subscriber = tracing_subscriber::registry().with(lines.clone());
+    // The server's tasks run on this thread.
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let demo = start(ServiceAuth::default(), |_| {}).await;
+    for path in ["/routine", "/refused", "/api/v1/health", "/api/v1/things/1"] {
+        demo.get(path).await;
+    }
+    assert_eq!(*lines.0.lock().expect("lock"), ["/refused", "/api/v1/things/{id}"]);
 }
 
 #[tokio::test]
