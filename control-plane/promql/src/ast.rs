@@ -387,16 +387,6 @@ impl Expr {
         }
     }
 
-    /// The durations that stand in this expression itself.
-    pub fn durations(&self) -> impl Iterator<Item = &Duration> {
-        let all = match &self.kind {
-            ExprKind::Selector(s) => [s.range.as_ref(), s.offset.as_ref(), None],
-            ExprKind::Subquery(s) => [Some(&s.range), s.step.as_ref(), s.offset.as_ref()],
-            _ => [None; 3],
-        };
-        all.into_iter().flatten()
-    }
-
     /// Calls `visit` for this expression and all below it, parents first.
     pub fn walk<'a>(&'a self, visit: &mut dyn FnMut(&'a Expr)) {
         visit(self);

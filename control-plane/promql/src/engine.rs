@@ -53,7 +53,8 @@ pub struct EngineConfig {
     pub max_bytes: usize,
     /// How many steps a range query may have.
     pub max_steps: usize,
-    /// Whether experimental functions, aggregations, fill modifiers and extended selectors are allowed.
+    /// Whether what Prometheus 3.14 has behind feature flags is allowed: experimental functions and aggregations,
+    /// fill modifiers, anchored and smoothed selectors.
     pub experimental: bool,
     /// Whether metric names are dropped at the end of the query only, so that `by (__name__)` still sees them.
     pub delayed_name_removal: bool,

@@ -58,7 +58,7 @@ pub const FUNCTIONS: &[Function] = &[
     experimental(f("double_exponential_smoothing", &[Matrix, Scalar, Scalar], Vector)),
     experimental(f("end", &[], Scalar)),
     f("exp", &[Vector], Vector),
-    experimental(f("first_over_time", &[Matrix], Vector)),
+    f("first_over_time", &[Matrix], Vector),
     f("floor", &[Vector], Vector),
     f("histogram_avg", &[Vector], Vector),
     f("histogram_count", &[Vector], Vector),

@@ -32,7 +32,7 @@ use crate::{
 };
 use group::{Group, MAX_COLUMNS, MIN_COLUMNS};
 use hashbrown::{DefaultHashBuilder, HashTable};
-use model::{Batch, Labels, Matcher, Reject, SelectError, Timestamp, Value};
+use model::{Batch, Labels, Matcher, Reject, SelectError, SelectRequest, Timestamp, Value};
 use std::{hash::BuildHasher, sync::Arc};
 use table::Table;
 
@@ -630,6 +630,11 @@ impl Head {
     /// The labels of a series that has samples in the range.
     pub(crate) fn labels(&self, id: u64) -> Option<Labels> {
         Some(self.index.labels(&self.table.get(id)?.pairs))
+    }
+
+    /// Whether there may be samples in a request's range.
+    pub(crate) fn reaches_into(&self, request: &SelectRequest<'_>) -> bool {
+        self.min_time <= request.end && self.max_time >= request.start
     }
 
     pub(crate) fn label_index(&self) -> &LabelIndex {

@@ -86,9 +86,13 @@ impl QueryLimits {
         if bytes.is_none() && settings.get("VIGIE_QUERY_MAX_MEMORY").is_some() && problems.len() == before {
             problems.push(setting_problem("VIGIE_QUERY_MAX_MEMORY", "must be more than 0"));
         }
+        let default = EngineConfig { experimental: true, ..default };
+        let default = match settings.get("VIGIE_QUERY_EXPERIMENTAL") {
+            Some(text) => experimental(text, default, problems),
+            None => default,
+        };
         QueryLimits {
             engine: EngineConfig {
-                experimental: settings.flag("VIGIE_QUERY_EXPERIMENTAL", true, problems),
                 max_samples: count("VIGIE_QUERY_MAX_SAMPLES", default.max_samples, problems),
                 max_series: count("VIGIE_QUERY_MAX_SERIES", default.max_series, problems),
                 max_steps: count("VIGIE_QUERY_MAX_STEPS", default.max_steps, problems),
@@ -101,6 +105,34 @@ impl QueryLimits {
             queue_wait: time("VIGIE_QUERY_QUEUE_WAIT", Duration::from_secs(30), problems),
         }
     }
+}
+
+/// What of PromQL is on besides what is stable: `true`, `false`, or names of Prometheus's feature flags, with commas
+/// between them. What changes the meaning of queries that need no flag is on only where it is named.
+fn experimental(text: &str, default: EngineConfig, problems: &mut Problems) -> EngineConfig {
+    let mut config = EngineConfig { experimental: false, ..default };
+    for word in text.split(',').map(str::trim) {
+        match word.to_lowercase().as_str() {
+            "true" | "1" | "yes" | "on" => config.experimental = true,
+            "false" | "0" | "no" | "off" => {}
+            "promql-experimental-functions"
+            | "promql-extended-range-selectors"
+            | "promql-binop-fill-modifiers" => config.experimental = true,
+            "promql-delayed-name-removal" => config.delayed_name_removal = true,
+            "use-start-timestamps" => config.start_times = true,
+            // Always on here.
+            "promql-per-step-stats" | "promql-duration-expr" => {}
+            _ => problems.push(setting_problem(
+                "VIGIE_QUERY_EXPERIMENTAL",
+                format!(
+                    "{word:?} is neither true nor false nor a feature flag of PromQL: promql-experimental-functions, \
+                     promql-extended-range-selectors, promql-binop-fill-modifiers (true is these three), \
+                     promql-delayed-name-removal, use-start-timestamps"
+                ),
+            )),
+        }
+    }
+    config
 }
 
 /// A size such as 10GB; unset or 0: none.
@@ -228,5 +260,33 @@ impl Options {
             return url(service).and_then(|base| kit::settings::host_port(&base));
         }
         self.settings.get(name).map(str::to_owned)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn experimental_parts_are_turned_on_together_and_what_changes_meaning_by_name() {
+        let read = |text: &str| {
+            let mut problems = Problems::default();
+            let config = experimental(text, EngineConfig::default(), &mut problems);
+            ((config.experimental, config.delayed_name_removal, config.start_times), problems.to_string())
+        };
+        for (text, expect) in [
+            ("true", (true, false, false)),
+            ("false", (false, false, false)),
+            ("promql-binop-fill-modifiers", (true, false, false)),
+            ("promql-delayed-name-removal", (false, true, false)),
+            ("true, promql-delayed-name-removal,use-start-timestamps", (true, true, true)),
+            ("promql-per-step-stats", (false, false, false)),
+        ] {
+            assert_eq!(read(text), (expect, String::new()), "{text}");
+        }
+        for text in ["maybe", "true,", "type-and-unit-labels"] {
+            let (_, problems) = read(text);
+            assert!(problems.contains("VIGIE_QUERY_EXPERIMENTAL"), "{text}: {problems}");
+        }
     }
 }

@@ -103,7 +103,7 @@ pub const NAMES: &[(&str, &str, &str)] = &[
     (
         "VIGIE_QUERY_EXPERIMENTAL",
         "true",
-        "whether queries and rules may use what Prometheus has behind its feature flags; false: what it takes without them",
+        "whether queries and rules may use what Prometheus has behind its feature flags; false: what it takes without them; or the flags themselves: true,promql-delayed-name-removal,use-start-timestamps",
     ),
     ("VIGIE_EXTERNAL_URL", "the listening address", "how people reach Vigie, for links in messages"),
     ("HTTP_PROXY", "", "proxy of http addresses, for jobs that say proxy_from_environment; http_proxy too"),

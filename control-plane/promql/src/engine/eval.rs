@@ -8,7 +8,7 @@ use super::{
     steps::Steps,
 };
 use crate::{
-    ast::{At, Duration, DurationKind, Expr, ExprKind, Matching},
+    ast::{At, Expr, ExprKind, Matching},
     value::{Annotations, QueryResult, QueryStats, QueryValue},
 };
 use model::{Cancel, Hints, Labels, Select, Timestamp, labels::METRIC_NAME};
@@ -105,7 +105,6 @@ impl<'a> Evaluator<'a> {
                 }
                 ExprKind::Selector(s) if s.extent.is_some() => "an anchored or smoothed selector".to_owned(),
                 ExprKind::Binary(b) if fills(&b.matching) => "a fill modifier".to_owned(),
-                _ if e.durations().any(is_computed) => "a duration expression".to_owned(),
                 _ => return,
             };
             refused.get_or_insert(what);
@@ -323,15 +322,6 @@ fn of_one_metric(columns: &[Column]) -> bool {
     let name = first.labels.metric_name();
     let typed = |labels: &Labels| labels.iter().any(|l| IDENTITY[1..].contains(&&*l.name));
     columns.iter().all(|c| c.labels.metric_name() == name && !typed(&c.labels))
-}
-
-/// Whether a duration is more than a number, which may have a sign.
-fn is_computed(d: &Duration) -> bool {
-    match &d.kind {
-        DurationKind::Number(_) => false,
-        DurationKind::Sign { of, .. } => is_computed(of),
-        _ => true,
-    }
 }
 
 /// Labels without those that name a metric.

@@ -83,7 +83,8 @@ impl Select for Tsdb {
         let mut names = BTreeSet::new();
         if request.matchers.is_empty() {
             let (blocks, head) = self.0.moment(request, |head, _| {
-                Ok(head.label_index().names().map(|(name, _)| name.to_string()).collect::<Vec<_>>())
+                let names = head.label_index().names().map(|(name, _)| name.to_string());
+                Ok(if head.reaches_into(request) { names.collect::<Vec<_>>() } else { Vec::new() })
             })?;
             names.extend(head);
             for (_, index) in blocks {
@@ -105,6 +106,9 @@ impl Select for Tsdb {
         let mut values = BTreeSet::new();
         if request.matchers.is_empty() {
             let (blocks, head) = self.0.moment(request, |head, _| {
+                if !head.reaches_into(request) {
+                    return Ok(Vec::new());
+                }
                 let most = request.limits.series.unwrap_or(usize::MAX);
                 let found = head.label_index().values(name).map(|(v, _)| v.to_string());
                 let found: Vec<String> = found.take(most.saturating_add(1)).collect();

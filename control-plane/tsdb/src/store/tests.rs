@@ -290,6 +290,9 @@ fn names_and_values_are_listed() {
     assert_eq!(db.label_names(&everything).unwrap(), ["__name__", "instance", "zone"], "zone is in a block");
     assert_eq!(db.label_names(&recent).unwrap(), ["__name__", "instance"]);
     assert_eq!(db.label_names(&first).unwrap(), ["__name__", "instance"]);
+    let later = SelectRequest::new(&[], 7 * HOUR, 9 * HOUR);
+    assert_eq!(db.label_names(&later).unwrap(), [""; 0]);
+    assert_eq!(db.label_values("__name__", &later).unwrap(), [""; 0]);
     assert_eq!(db.label_values("__name__", &everything).unwrap(), ["early", "gone", "m", "ü"]);
     assert_eq!(db.label_values("__name__", &recent).unwrap(), ["m", "ü"]);
     assert_eq!(db.label_values("__name__", &first).unwrap(), ["gone", "m"]);

@@ -66,7 +66,8 @@ fn runtime_info(plane: &Plane) -> Response {
 
 /// What is there of what clients ask for by name.
 fn features(plane: &Plane) -> Response {
-    let experimental = plane.engine.config().experimental;
+    let config = plane.engine.config();
+    let experimental = config.experimental;
     success(json!({
         "api": {
             "admin": plane.tsdb.is_some(),
@@ -81,12 +82,15 @@ fn features(plane: &Plane) -> Response {
         "promql": {
             "anchored": experimental,
             "at_modifier": true,
-            "duration_expr": experimental,
+            "delayed_name_removal": config.delayed_name_removal,
+            "duration_expr": true,
             "experimental_functions": experimental,
             "fill": experimental,
             "negative_offset": true,
+            "per_step_stats": true,
             "smoothed": experimental,
             "subqueries": true,
+            "use_start_timestamps": config.start_times,
         },
         "tsdb": {"exemplar_storage": true, "native_histograms": true, "out_of_order_ingestion": true},
     }))
