@@ -84,8 +84,8 @@ impl Taker<'_> {
 pub(super) fn decode(encoding: u8, data: &[u8], taker: &mut Taker<'_>) -> Result<(), Fault> {
     match encoding {
         XOR => decode_xor(data, taker),
-        HISTOGRAM => histogram::decode::<histogram::Integers>(data, taker),
-        FLOAT_HISTOGRAM => histogram::decode::<histogram::Floats>(data, taker),
+        HISTOGRAM => histogram::decode::<histogram::Integer>(data, taker),
+        FLOAT_HISTOGRAM => histogram::decode::<Xor>(data, taker),
         XOR2 => xor2::decode(data, taker),
         5.. => Err(Fault::Unknown(format!(
             "chunk encoding {encoding} is not known here: XOR (1), histogram (2), float histogram (3) and XOR2 (4) \
