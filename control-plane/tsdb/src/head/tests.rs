@@ -1,5 +1,6 @@
 use super::*;
-use model::stale_nan;
+use crate::row::ABSENT;
+use model::{Batch, Value, stale_nan};
 use proptest::prelude::*;
 
 fn head() -> (Head, u64) {
