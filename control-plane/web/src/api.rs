@@ -22,7 +22,7 @@ use http::{HeaderValue, StatusCode, header};
 
 pub(crate) use explain::explain;
 pub use json::write_value;
-pub(crate) use query::{How, Query, When, run as run_query};
+pub(crate) use query::{How, Query, When, bounded, run as run_query};
 
 /// An error as Prometheus answers it.
 #[derive(Debug, Clone, PartialEq, Eq)]

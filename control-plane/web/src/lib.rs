@@ -8,6 +8,7 @@ mod about;
 pub mod access;
 pub mod api;
 pub mod console;
+mod federate;
 pub mod grafana;
 mod params;
 mod plane;
@@ -173,6 +174,7 @@ pub struct Parts {
 pub fn routes(plane: &Plane, access: Access) -> Routes {
     let mut routes = Routes::new(Arc::new(access), plane.clock.clone());
     api::add(&mut routes, plane);
+    federate::add(&mut routes, plane);
     plane::add(&mut routes, plane);
     probes::add(&mut routes, plane);
     console::add(&mut routes, plane);

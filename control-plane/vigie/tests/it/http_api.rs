@@ -77,6 +77,38 @@ async fn a_prometheus_reads_through_to_vigie() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_prometheus_federates_from_vigie() {
+    let Some(prometheus) = part("PROMETHEUS", "Prometheus scraping /federate") else { return };
+    let world = World::new();
+    let mut ports = Ports::new();
+    let (port, reader) = (ports.free(), ports.free());
+    fs::create_dir_all(world.path("config")).expect("a folder");
+    let _vigie = world.vigie(port);
+    world.answers(port, "/-/ready").await;
+    let at = now_ms() - 10_000;
+    world.push(port, request(3, at, 7.5)).await;
+    let config = format!(
+        "scrape_configs:\n- job_name: federate\n  scrape_interval: 1s\n  honor_labels: true\n  \
+         metrics_path: /federate\n  params: {{'match[]': ['pushed{{n!=\"1\"}}', 'pushed{{n=\"2\"}}']}}\n  \
+         static_configs: [{{targets: ['127.0.0.1:{port}']}}]\n"
+    );
+    let _prometheus = world.prometheus(&prometheus, reader, &config);
+    world.answers(reader, "/-/ready").await;
+    let found = until("Prometheus has scraped Vigie's samples", PATIENCE, || async {
+        let found = world.query(reader, "timestamp(pushed)").await?;
+        if found.len() == 2 { Ok(found) } else { Err(format!("{found:?}")) }
+    })
+    .await;
+    for series in &found {
+        assert_eq!(series["metric"]["job"], "federate", "{series}");
+        assert!(series["metric"]["instance"].is_null(), "an empty instance is honoured: {series}");
+        let seconds: f64 = series["value"][1].as_str().expect("text").parse().expect("a number");
+        assert!((seconds * 1000.0 - at as f64).abs() < 1.0, "the sample's own time: {series}");
+    }
+    assert_eq!(world.query(reader, "sum(pushed)").await.map(|v| v[0]["value"][1].clone()), Ok("15".into()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_each_step_of_a_query_looks_at_is_counted_as_prometheus_counts_it() {
     let Some(prometheus) = part("PROMETHEUS", "Prometheus counting samples") else { return };
     let world = World::new();

@@ -84,7 +84,7 @@ impl Drop for Watch {
 
 /// Runs `work` on a thread that may block, among a bounded number, within a time that waiting for a place
 /// counts towards. `work` stops by itself when its flag says so.
-pub(super) async fn bounded<T: Send + 'static>(
+pub(crate) async fn bounded<T: Send + 'static>(
     plane: &Plane,
     timeout: Duration,
     work: impl FnOnce(&Cancel, Duration) -> Result<T, EvalError> + Send + 'static,
