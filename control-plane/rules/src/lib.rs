@@ -14,4 +14,4 @@ pub mod manager;
 pub mod unittest;
 
 pub use config::{GroupConfig, RuleConfig, RuleFile, RuleKind};
-pub use manager::{GroupView, RuleView, Rules, RulesDeps};
+pub use manager::{Globals, GroupView, RuleView, Rules, RulesDeps};

@@ -38,9 +38,38 @@ pub struct RulesDeps {
     pub state: State,
     pub clock: Clock,
     pub external_url: String,
+}
+
+/// What files say about all rules.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Globals {
     /// For groups that name none.
     pub interval: Duration,
+    /// On every alert that is handed over and has no label of that name; templates know them too.
+    pub external_labels: Labels,
 }
+
+impl Default for Globals {
+    /// As Prometheus has it.
+    fn default() -> Self {
+        Globals { interval: Duration::from_secs(60), external_labels: Labels::default() }
+    }
+}
+
+impl Globals {
+    /// An alert as others get it.
+    fn labelled(&self, mut alert: Alert) -> Alert {
+        let mut labels = alert.labels.edit();
+        for l in self.external_labels.iter().filter(|l| alert.labels.get(&l.name).is_none()) {
+            labels.set(Arc::clone(&l.name), Arc::clone(&l.value));
+        }
+        alert.labels = labels.build();
+        alert
+    }
+}
+
+/// Under which external labels alerts were handed over.
+const EXTERNAL_LABELS: &str = "rules_external_labels";
 
 /// One rule as the API shows it.
 #[derive(Debug, Clone)]
@@ -75,6 +104,7 @@ pub struct GroupView {
 /// A group that runs, and what readers see of it.
 #[derive(Debug)]
 struct Running {
+    globals: Arc<Globals>,
     state: Mutex<GroupState>,
     view: ArcSwap<GroupView>,
 }
@@ -105,7 +135,12 @@ impl Rules {
     ///
     /// # Errors
     /// When the state cannot be read or written.
-    pub async fn start(deps: RulesDeps, files: &[RuleFile], tasks: &Tasks) -> anyhow::Result<Arc<Self>> {
+    pub async fn start(
+        deps: RulesDeps,
+        files: &[RuleFile],
+        globals: Globals,
+        tasks: &Tasks,
+    ) -> anyhow::Result<Arc<Self>> {
         let rules = Arc::new(Rules {
             deps,
             groups: Mutex::default(),
@@ -123,14 +158,14 @@ impl Rules {
         if let Err(e) = rules.deps.state.save_alerts(discounted, Vec::new()).await {
             tracing::error!(error = %e, "the time that Vigie was down could not be recorded");
         }
-        rules.install(files, stored, Vec::new()).await;
+        rules.install(files, globals, stored, Vec::new()).await;
         Ok(rules)
     }
 
     /// Follows new rule files. Groups that stay keep their alerts; alerts of rules that go are ended.
     ///
     /// It cannot fail: what the disk does not take is told all the same, and ended once more by the next start.
-    pub async fn reload(self: &Arc<Self>, files: &[RuleFile]) {
+    pub async fn reload(self: &Arc<Self>, files: &[RuleFile], globals: Globals) {
         let generation = locked(&self.generation).take();
         if let Some(generation) = generation {
             generation.stop(Duration::from_secs(30)).await;
@@ -143,7 +178,7 @@ impl Rules {
                 stored.insert(alerts.rule.clone(), alerts);
             }
         }
-        self.install(files, stored, old).await;
+        self.install(files, globals, stored, old).await;
     }
 
     /// The targets have been seen since the start: from now on an alert that is not found has ended.
@@ -154,17 +189,21 @@ impl Rules {
     async fn install(
         self: &Arc<Self>,
         files: &[RuleFile],
+        globals: Globals,
         mut stored: BTreeMap<String, Alerts>,
         old: Vec<Shared>,
     ) {
+        let globals = Arc::new(globals);
+        self.end_under_old_labels(&stored, &globals).await;
         let generation = self.tasks.group();
         let (mut groups, mut ordinals) = (Vec::new(), BTreeMap::new());
         for config in files.iter().flat_map(|f| &f.groups) {
             let state = GroupState::new(Arc::new(config.clone()), &mut ordinals, |key| {
                 stored.remove(key).unwrap_or_default()
             });
-            let view = ArcSwap::from_pointee(view(&state, self.deps.interval));
-            groups.push((config.clone(), Arc::new(Running { state: Mutex::new(state), view })));
+            let view = ArcSwap::from_pointee(view(&state, globals.interval));
+            let (globals, state) = (Arc::clone(&globals), Mutex::new(state));
+            groups.push((config.clone(), Arc::new(Running { globals, state, view })));
         }
         let names: Vec<(String, String)> =
             groups.iter().map(|(c, _)| (c.file.clone(), c.name.clone())).collect();
@@ -175,7 +214,7 @@ impl Rules {
                 tracing::warn!(error = %e, "the series of a rule group that is no more could not be ended");
             }
         }
-        self.end_orphans(stored).await;
+        self.end_orphans(stored, &globals).await;
         *locked(&self.groups) = groups.iter().map(|(_, g)| Arc::clone(g)).collect();
         for (config, group) in groups {
             self.run(&generation, &config, group);
@@ -185,11 +224,11 @@ impl Rules {
 
     /// Alerts whose rule is no more end, and whoever was told of them is told that. Where that cannot be recorded
     /// they are not forgotten, so that the next start ends them again: the rules that stay must run on.
-    async fn end_orphans(&self, stored: BTreeMap<String, Alerts>) {
+    async fn end_orphans(&self, stored: BTreeMap<String, Alerts>, globals: &Globals) {
         let now = self.deps.clock.now_ms();
         for (rule, mut alerts) in stored {
             alerts.end_all(now);
-            let over = alerts.to_hand_over("");
+            let over: Vec<Alert> = alerts.to_hand_over("").into_iter().map(|a| globals.labelled(a)).collect();
             let sink = Arc::clone(&self.deps.sink);
             let taken = tokio::task::spawn_blocking(move || sink.accept(now, &over)).await;
             let outcome = match taken.map_err(anyhow::Error::from).and_then(|t| Ok(t?)) {
@@ -202,6 +241,37 @@ impl Rules {
             if let Err(e) = outcome {
                 tracing::error!(rule, error = %format!("{e:#}"), "the end of a rule's alerts could not be recorded");
             }
+        }
+    }
+
+    /// Alerts that were handed over under other external labels end there: under the new ones they are others.
+    async fn end_under_old_labels(&self, stored: &BTreeMap<String, Alerts>, globals: &Globals) {
+        let now = self.deps.clock.now_ms();
+        let known = self.deps.state.mark(EXTERNAL_LABELS).unwrap_or_else(|e| {
+            tracing::error!(error = %e, "the external labels of alerts could not be looked up");
+            None
+        });
+        let known: Labels = known.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
+        if known == globals.external_labels {
+            return;
+        }
+        let before = Globals { external_labels: known, ..globals.clone() };
+        let over: Vec<Alert> = stored
+            .values()
+            .flat_map(|alerts| alerts.to_hand_over(""))
+            .map(|alert| Alert { ends_at: alert.ends_at.or(Some(now)), ..before.labelled(alert) })
+            .collect();
+        let sink = Arc::clone(&self.deps.sink);
+        let taken = tokio::task::spawn_blocking(move || sink.accept(now, &over)).await;
+        let outcome = match taken.map_err(anyhow::Error::from).and_then(|t| Ok(t?)) {
+            Ok(()) => {
+                let text = serde_json::to_string(&globals.external_labels).unwrap_or_default();
+                self.deps.state.set_mark(EXTERNAL_LABELS, text).await.map_err(anyhow::Error::from)
+            }
+            Err(e) => Err(e),
+        };
+        if let Err(e) = outcome {
+            tracing::error!(error = %format!("{e:#}"), "alerts could not be ended under their old external labels");
         }
     }
 
@@ -225,7 +295,7 @@ impl Rules {
     }
 
     fn run(self: &Arc<Self>, tasks: &Tasks, config: &GroupConfig, group: Shared) {
-        let interval = config.interval.unwrap_or(self.deps.interval);
+        let interval = config.interval.unwrap_or(group.globals.interval);
         let (rules, stop) = (Arc::clone(self), tasks.stopping());
         tasks.reconciler(format!("rules {}", config.name), Schedule::Every(interval), move || {
             let (rules, group, stop) = (Arc::clone(&rules), Arc::clone(&group), stop.clone());
@@ -248,21 +318,28 @@ impl Rules {
     /// One evaluation of one group: results written, changes saved, alerts handed over.
     fn evaluate(&self, running: &Running, cancel: &Cancel) -> anyhow::Result<String> {
         let mut group = locked(&running.state);
-        let outcome = self.evaluate_group(&mut group, cancel);
-        running.view.store(Arc::new(view(&group, self.deps.interval)));
+        let outcome = self.evaluate_group(&mut group, &running.globals, cancel);
+        running.view.store(Arc::new(view(&group, running.globals.interval)));
         outcome
     }
 
-    fn evaluate_group(&self, group: &mut GroupState, cancel: &Cancel) -> anyhow::Result<String> {
+    fn evaluate_group(
+        &self,
+        group: &mut GroupState,
+        globals: &Globals,
+        cancel: &Cancel,
+    ) -> anyhow::Result<String> {
         let at = self.deps.clock.now_ms();
         let clock = self.deps.clock.clone();
+        let external_labels: Vec<(String, String)> =
+            globals.external_labels.iter().map(|l| (l.name.to_string(), l.value.to_string())).collect();
         let world = World {
             engine: &self.deps.engine,
             select: &*self.deps.select,
             append: &*self.deps.append,
             cancel,
             external_url: &self.deps.external_url,
-            external_labels: &[],
+            external_labels: &external_labels,
             settled_at: self.settled_at.load(Ordering::Relaxed),
         };
         let changes: Changes = group.evaluate(at, world, &|| clock.elapsed());
@@ -279,7 +356,8 @@ impl Rules {
         };
         let mut handed: Vec<Alert> = Vec::new();
         for rule in &group.rules {
-            handed.extend(rule.alerts.to_hand_over(&graph_url(&self.deps.external_url, &rule.config.query)));
+            let url = graph_url(&self.deps.external_url, &rule.config.query);
+            handed.extend(rule.alerts.to_hand_over(&url).into_iter().map(|a| globals.labelled(a)));
         }
         self.deps.sink.accept(at, &handed)?;
         let mut told = Vec::new();

@@ -28,8 +28,7 @@ pub struct Loaded {
     /// To whom samples are passed on.
     pub remote_write: SendConfig,
     pub rules: Vec<RuleFile>,
-    /// For groups that name no interval.
-    pub rule_interval: Duration,
+    pub rule_globals: rules::Globals,
     /// Exemplars that are kept.
     pub max_exemplars: usize,
     /// How late samples may be, where a `prometheus.yml` says it.
@@ -105,10 +104,10 @@ impl Loaded {
         );
         let collect =
             keep(collect(options, scrape.as_ref(), whole_prometheus, probes.as_ref()), &mut problems);
-        let mut rules = Vec::new();
+        let mut rule_configs = Vec::new();
         for path in rule_files {
             if let Some((_, name, text)) = text_of(Some(path), true, &mut problems) {
-                rules.extend(keep(RuleFile::parse(&name, &text), &mut problems));
+                rule_configs.extend(keep(RuleFile::parse(&name, &text), &mut problems));
             }
         }
         let routing_file = match options.alertmanager_config.clone() {
@@ -131,13 +130,17 @@ impl Loaded {
             None => Some(Vec::new()),
         };
         names.extend(dashboards.iter().flatten().map(|d| d.file.clone()));
+        // A file of remote writes of its own says what is on samples that are passed on, not on alerts.
+        let sent = remote_write.as_ref().filter(|_| whole_prometheus);
+        let external_labels = sent.map(|r| r.external_labels().clone()).unwrap_or_default();
+        let rule_globals = rules::Globals { interval: rule_interval, external_labels };
         match (collect, remote_write, routing, budgets, dashboards) {
             (Some(collect), Some(remote_write), Some(routing), Some(budgets), Some(dashboards)) => problems
                 .into_result(Loaded {
                     collect,
                     remote_write,
-                    rules,
-                    rule_interval,
+                    rules: rule_configs,
+                    rule_globals,
                     max_exemplars,
                     out_of_order_window,
                     routing,

@@ -156,9 +156,8 @@ impl Vigie {
             state: state.clone(),
             clock: clock.clone(),
             external_url: external_url.clone(),
-            interval: loaded.rule_interval,
         };
-        let rules = Rules::start(deps, &loaded.rules, &ruling).await?;
+        let rules = Rules::start(deps, &loaded.rules, loaded.rule_globals.clone(), &ruling).await?;
 
         let service_auth = ServiceAuth::new(options.service_token.clone());
         let limits = Limits {
@@ -376,7 +375,7 @@ impl Rooms {
     async fn reload_alone(&self, options: &Options) -> Result<(), String> {
         let loaded = Loaded::read(options).map_err(|problems: Problems| problems.to_string())?;
         // From here on nothing can fail.
-        self.rules.reload(&loaded.rules).await;
+        self.rules.reload(&loaded.rules, loaded.rule_globals).await;
         self.alerting.reload(loaded.routing);
         self.budget.reload(loaded.budgets);
         self.collector.reload(loaded.collect);

@@ -50,11 +50,12 @@ impl Plane {
             state: state.clone(),
             clock: self.clock.clone(),
             external_url: "http://v".into(),
-            interval: Duration::from_secs(15),
         };
         let tasks = Tasks::new(self.clock.clone());
         let rules =
-            Rules::start(deps, &[RuleFile::parse("r", text).expect("rules")], &tasks).await.expect("start");
+            Rules::start(deps, &[RuleFile::parse("r", text).expect("rules")], Globals::default(), &tasks)
+                .await
+                .expect("start");
         rules.settle();
         (rules, tasks, state)
     }
@@ -146,12 +147,47 @@ async fn a_reload_keeps_what_stays_and_ends_what_goes() {
     plane.clock.sleep(Duration::from_secs(5)).await;
     let one = RuleFile::parse("r", "groups: [{name: g, interval: 1s, rules: [{alert: A, expr: up < 1}]}]")
         .expect("rules");
-    rules.reload(&[one]).await;
+    rules.reload(&[one], Globals::default()).await;
     plane.evaluated(&rules).await;
     assert_eq!(rules.view()[0].rules[0].alerts[0].active_at, since);
     let told = plane.told();
     assert!(told.contains(&r#"over {alertname="B", job="x"}"#.to_owned()), "{told:?}");
     assert!(!told.contains(&r#"over {alertname="A", job="x"}"#.to_owned()), "{told:?}");
+    stop(tasks, state).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn external_labels_are_on_what_is_handed_over_and_follow_reloads_and_restarts() {
+    let plane = Plane::new();
+    let text = "groups: [{name: g, interval: 1s, rules: [{alert: A, expr: up == 0, annotations: {where: '{{ $externalLabels.region }}'}}]}]";
+    let (rules, tasks, state) = plane.start(text).await;
+    plane.up(0.0);
+    plane.clock.sleep(Duration::from_secs(1)).await;
+    plane.evaluated(&rules).await;
+    let external_labels = Labels::from_pairs([("region", "eu"), ("job", "not this")]);
+    let globals = Globals { external_labels, ..Globals::default() };
+    rules.reload(&[RuleFile::parse("r", text).expect("rules")], globals).await;
+    plane.clock.sleep(Duration::from_secs(1)).await;
+    plane.evaluated(&rules).await;
+    let alert = rules.view()[0].rules[0].alerts[0].clone();
+    assert_eq!(alert.annotations.value("where"), "eu");
+    assert_eq!(alert.labels.get("region"), None, "it is the rule's own still");
+    stop(tasks, state).await;
+    // Another start, without them: whoever was told of the alert under its labels is told its end.
+    let (rules, tasks, state) = plane.start(text).await;
+    plane.clock.sleep(Duration::from_secs(1)).await;
+    plane.evaluated(&rules).await;
+    let (plain, labelled) = (r#"{alertname="A", job="x"}"#, r#"{alertname="A", job="x", region="eu"}"#);
+    assert_eq!(
+        plane.told(),
+        [
+            format!("fires {plain}"),
+            format!("over {plain}"),
+            format!("fires {labelled}"),
+            format!("over {labelled}"),
+            format!("fires {plain}"),
+        ]
+    );
     stop(tasks, state).await;
 }
 
@@ -166,7 +202,7 @@ async fn a_reload_on_a_full_disk_leaves_rules_running() {
     plane.evaluated(&rules).await;
     let one = RuleFile::parse("r", "groups: [{name: g, interval: 1s, rules: [{alert: A, expr: up == 0}]}]")
         .expect("rules");
-    rules.reload(&[one]).await;
+    rules.reload(&[one], Globals::default()).await;
     plane.clock.sleep(Duration::from_secs(1)).await;
     plane.evaluated(&rules).await;
     assert_eq!(rules.view()[0].rules[0].alerts[0].phase, AlertPhase::Firing);
@@ -188,7 +224,7 @@ async fn rules_that_look_the_same_in_two_files_keep_their_alerts_apart() {
     let files = [file("a", "label_replace(up, \"file\", \"a\", \"\", \"\") == 0"), file("b", "up == 0")];
     plane.up(0.0);
     for _ in 0..2 {
-        rules.reload(&files).await;
+        rules.reload(&files, Globals::default()).await;
         plane.clock.sleep(Duration::from_secs(1)).await;
         plane.evaluated(&rules).await;
         for (i, group) in rules.view().iter().enumerate() {
@@ -255,11 +291,10 @@ async fn an_evaluation_that_is_stuck_stops_with_its_group() {
         state: state.clone(),
         clock: plane.clock.clone(),
         external_url: String::new(),
-        interval: Duration::from_secs(15),
     };
     let tasks = Tasks::new(plane.clock.clone());
     let files = [RuleFile::parse("r", RULES).expect("rules")];
-    let rules = Rules::start(deps, &files, &tasks).await.expect("start");
+    let rules = Rules::start(deps, &files, Globals::default(), &tasks).await.expect("start");
     stuck.await.expect("it is asked");
     stop(tasks, state).await;
     let error = rules.view()[0].rules[0].last_error.clone().expect("an error");

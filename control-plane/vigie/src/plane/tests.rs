@@ -278,14 +278,15 @@ fn a_prometheus_configuration_is_taken_over_whole() {
     let home = Home::new();
     home.write(
         "p/prometheus.yml",
-        "global: {scrape_interval: 5s, evaluation_interval: 7s}\nrule_files: ['rules/*.yml']\nscrape_configs: [{job_name: x, static_configs: [{targets: ['127.0.0.1:9']}]}]\n",
+        "global: {scrape_interval: 5s, evaluation_interval: 7s, external_labels: {region: eu}}\nrule_files: ['rules/*.yml']\nscrape_configs: [{job_name: x, static_configs: [{targets: ['127.0.0.1:9']}]}]\n",
     );
     home.write("p/rules/r.yml", "groups: [{name: g, rules: [{record: r, expr: up}]}]");
     let mut options = home.options();
     (options.config_dir, options.prometheus_config) = (None, Some(home.dir.path().join("p/prometheus.yml")));
     let loaded = Loaded::read(&options).unwrap_or_else(|e| panic!("{e}"));
     let counts = (loaded.collect.target_count(), loaded.collect.probe_count(), loaded.rule_count());
-    assert_eq!((counts, loaded.rule_interval), ((1, 0, 1), Duration::from_secs(7)));
+    assert_eq!((counts, loaded.rule_globals.interval), ((1, 0, 1), Duration::from_secs(7)));
+    assert_eq!(loaded.rule_globals.external_labels.value("region"), "eu");
     home.write("p/prometheus.yml", "rule_files: [missing.yml]\nscrape_configs: [{job_nam: x}]\n");
     let problems = Loaded::read(&options).expect_err("bad").to_string();
     assert!(problems.contains("prometheus.yml:1:14: there is no rule file missing.yml"), "{problems}");

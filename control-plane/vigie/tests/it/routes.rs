@@ -12,7 +12,7 @@ use http::{Method, StatusCode};
 use kit::{clock::Clock, tasks::Tasks};
 use model::{AlertSink, Append, Labels, NoExemplars, Select};
 use promql::{Engine, EngineConfig, MemoryStore};
-use rules::{Rules, RulesDeps};
+use rules::{Globals, Rules, RulesDeps};
 use state::State;
 use std::{path::Path, process::Command, sync::Arc, time::Duration};
 use web::{
@@ -97,14 +97,13 @@ async fn declared(folder: &Path) -> Vec<RouteInfo> {
         state: state.clone(),
         clock: clock.clone(),
         external_url: String::new(),
-        interval: Duration::from_secs(15),
     };
     let plane = Plane::new(Parts {
         engine,
         select,
         tsdb: None,
         write: Receiver::new(append, Arc::new(NoExemplars), ReceiverConfig::default()),
-        rules: Rules::start(deps, &[], &tasks).await.expect("rules"),
+        rules: Rules::start(deps, &[], Globals::default(), &tasks).await.expect("rules"),
         alerting,
         budget: Authority::new(state.clone(), clock.clone(), BudgetConfig::default()),
         observed: Arc::new(Nothing),

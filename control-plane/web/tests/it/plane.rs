@@ -12,7 +12,7 @@ use kit::{
 };
 use model::{Histogram, Labels, Select, Timestamp, Value as Sample, histogram::Span};
 use promql::{Engine, EngineConfig, MemoryStore};
-use rules::{RuleFile, Rules, RulesDeps};
+use rules::{Globals, RuleFile, Rules, RulesDeps};
 use serde_json::Value;
 use state::State;
 use std::{
@@ -258,10 +258,9 @@ impl Setup {
             state: state.clone(),
             clock: clock.clone(),
             external_url: self.external_url.to_owned(),
-            interval: Duration::from_secs(60),
         };
         let file = RuleFile::parse("rules.yaml", self.rules).expect("rules");
-        let rules = Rules::start(deps, &[file], &tasks).await.expect("rules start");
+        let rules = Rules::start(deps, &[file], Globals::default(), &tasks).await.expect("rules start");
         evaluated(&rules, &clock).await;
 
         let reload = Arc::new(Mutex::new(Ok(())));

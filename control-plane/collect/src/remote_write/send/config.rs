@@ -66,6 +66,7 @@ pub(crate) struct Endpoint {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct SendConfig {
     pub(crate) endpoints: Vec<Arc<Endpoint>>,
+    external: Labels,
 }
 
 /// Known to Prometheus, not built here yet.
@@ -102,9 +103,14 @@ impl SendConfig {
             document(file, values, &mut problems)
         };
         if let Some(doc) = doc {
-            config.endpoints = read(&doc, whole_prometheus, values, &mut problems);
+            config = read(&doc, whole_prometheus, values, &mut problems);
         }
         problems.into_result(config)
+    }
+
+    /// `global.external_labels`: what tells this server's series and alerts from others'.
+    pub fn external_labels(&self) -> &Labels {
+        &self.external
     }
 
     pub fn len(&self) -> usize {
@@ -121,10 +127,10 @@ fn read(
     whole_prometheus: bool,
     values: &dyn Fn(&str) -> Option<String>,
     problems: &mut Problems,
-) -> Vec<Arc<Endpoint>> {
+) -> SendConfig {
     let dir = Path::new(&doc.file).parent().unwrap_or(Path::new("")).to_owned();
     let place = Place { dir: &dir, values };
-    let Some(mut root) = doc.reader(problems) else { return Vec::new() };
+    let Some(mut root) = doc.reader(problems) else { return SendConfig::default() };
     let mut external = Labels::default();
     if let Some(mut global) = root.child("global") {
         external = external_labels(&mut global);
@@ -150,7 +156,7 @@ fn read(
     if !whole_prometheus {
         root.finish();
     }
-    endpoints
+    SendConfig { endpoints, external }
 }
 
 fn external_labels(global: &mut MapReader<'_>) -> Labels {
