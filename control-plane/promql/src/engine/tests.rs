@@ -241,6 +241,22 @@ fn an_annotation_of_uneven_buckets_sums_them_up() {
 }
 
 #[test]
+fn clamp_lets_infinity_win_over_nan_as_go_does() {
+    for (query, expect) in [
+        ("clamp_min(vector(NaN), Inf)", "{} inf"),
+        ("clamp_min(vector(Inf), NaN)", "{} inf"),
+        ("clamp_max(vector(NaN), -Inf)", "{} -inf"),
+        ("clamp_max(vector(-Inf), NaN)", "{} -inf"),
+        ("clamp(vector(1), Inf, NaN)", "{} inf"),
+        ("clamp(vector(-Inf), -1, NaN)", "{} -1"),
+        ("clamp_max(vector(NaN), 1)", "{} NaN"),
+        ("clamp_min(vector(1), NaN)", "{} NaN"),
+    ] {
+        check(EngineConfig::default(), &[], query, expect);
+    }
+}
+
+#[test]
 fn a_light_engine_answers_what_is_small_and_gives_up_on_the_rest() {
     let many: Vec<String> = (0..1000).map(|i| format!("m{{i=\"{i}\"}} 1x9")).collect();
     let store = store(&many.iter().map(String::as_str).chain(["one 5+1x9"]).collect::<Vec<_>>());
