@@ -257,6 +257,24 @@ fn clamp_lets_infinity_win_over_nan_as_go_does() {
 }
 
 #[test]
+fn label_replace_fills_in_as_go_does() {
+    for (template, expect) in [
+        ("$1-$2", "x-y"),
+        ("${1}0 ${b} $b$$", "x0 y y$"),
+        ("$10$c$1_", ""),
+        ("$01", ""),
+        ("$0", "x:y"),
+        // Malformed references are text.
+        ("${a b} ${1 $ ${} $-$", "${a b} ${1 $ ${} $-$"),
+    ] {
+        let query = format!("label_replace(m, \"l\", \"{template}\", \"l\", \"(.*):(?P<b>.*)\")");
+        let labels = if expect.is_empty() { String::new() } else { format!(", l=\"{expect}\"") };
+        let expect = format!("{{__name__=\"m\"{labels}}} 1");
+        check(EngineConfig::default(), &["m{l=\"x:y\"} 1x9"], &query, &expect);
+    }
+}
+
+#[test]
 fn a_light_engine_answers_what_is_small_and_gives_up_on_the_rest() {
     let many: Vec<String> = (0..1000).map(|i| format!("m{{i=\"{i}\"}} 1x9")).collect();
     let store = store(&many.iter().map(String::as_str).chain(["one 5+1x9"]).collect::<Vec<_>>());
