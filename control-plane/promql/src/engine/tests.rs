@@ -275,6 +275,24 @@ fn label_replace_fills_in_as_go_does() {
 }
 
 #[test]
+fn remarks_write_numbers_as_go_does() {
+    let engine = Engine::new(experimental());
+    for (query, number) in [
+        ("quantile(1234567, vector(1))", "got 1.234567e+06"),
+        ("quantile(-0.00001, vector(1))", "got -1e-05"),
+        ("quantile(100000.5, vector(1))", "got 100000.5"),
+        ("quantile(-Inf, vector(1))", "got -Inf"),
+        ("quantile(NaN, vector(1))", "got NaN"),
+        ("limit_ratio(2e9, vector(1))", "got 2e+09, capping to 1"),
+    ] {
+        let expr = parse(query).expect("parses");
+        let result = engine.instant(&store(&[]), &expr, 0, &Cancel::default()).expect("an answer");
+        let (warnings, _) = result.annotations.texts(query, 0);
+        assert!(warnings.len() == 1 && warnings[0].contains(number), "{query}: {warnings:?}");
+    }
+}
+
+#[test]
 fn a_light_engine_answers_what_is_small_and_gives_up_on_the_rest() {
     let many: Vec<String> = (0..1000).map(|i| format!("m{{i=\"{i}\"}} 1x9")).collect();
     let store = store(&many.iter().map(String::as_str).chain(["one 5+1x9"]).collect::<Vec<_>>());
