@@ -320,3 +320,20 @@ fn a_light_engine_answers_what_is_small_and_gives_up_on_the_rest() {
     }
     assert!(engine.light(&parse("one").expect("parses"), 10_000).is_none());
 }
+
+#[test]
+fn a_light_engine_does_not_look_at_the_same_samples_for_long() {
+    let store = store(&["m 1+1x3000"]);
+    let engine = Engine::new(experimental());
+    for (query, answered) in [
+        ("rate(m[4h])", true),
+        ("mad_over_time(m[5m])", true),
+        ("mad_over_time(m[4h])", false),
+        ("mad_over_time(m[4h] @ 20000)", true),
+    ] {
+        let expr = parse(query).expect("parses");
+        let small = engine.light(&expr, 1000).expect("looks small");
+        let outcome = small.range(&store, &expr, 20_000_000, 29_990_000, 10_000, &Cancel::default());
+        assert_eq!(outcome.is_ok(), answered, "{query}: {outcome:?}");
+    }
+}
