@@ -337,3 +337,18 @@ fn a_light_engine_does_not_look_at_the_same_samples_for_long() {
         assert_eq!(outcome.is_ok(), answered, "{query}: {outcome:?}");
     }
 }
+
+#[test]
+fn what_is_folded_and_then_not_is_counted_once() {
+    let config = EngineConfig { count_steps: true, ..EngineConfig::default() };
+    let run = |series: &[&str]| {
+        let expr = parse("sum(rate(a_total[1m]))").expect("parses");
+        let result = Engine::new(config.clone()).instant(&store(series), &expr, 90_000, &Cancel::default());
+        let result = result.expect("an answer");
+        (result.steps, result.stats.samples_read, result.stats.series_read)
+    };
+    let plain = run(&["a_total{n=\"1\"} 0+1x9", "a_total{n=\"2\"} 0+1x9"]);
+    // A type is seen only when its series comes: the one before it was folded by then.
+    let typed = run(&["a_total{n=\"1\"} 0+1x9", "a_total{n=\"2\", __type__=\"counter\"} 0+1x9"]);
+    assert_eq!(plain, typed);
+}
