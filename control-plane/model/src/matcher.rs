@@ -1,7 +1,9 @@
 //! Label matchers, `name="value"` with `=`, `!=`, `=~`, `!~`.
 //!
-//! Regular expressions are anchored at both ends and `.` matches newlines, as in Prometheus. Their compiled
+//! Regular expressions are RE2's, anchored at both ends, and `.` matches newlines, as in Prometheus. Their compiled
 //! size is bounded, so that no expression that somebody writes can take the memory of the process.
+
+mod re2;
 
 use crate::labels::{Labels, quote};
 use regex::{Regex, RegexBuilder};
@@ -79,7 +81,11 @@ fn compile(pattern: &str, limit: usize) -> Result<Regex, MatcherError> {
     if pattern.as_bytes().windows(2).filter(|pair| class(pair)).count() > CLASS_LIMIT {
         return refuse(format!("it has more than {CLASS_LIMIT} classes such as \\w"));
     }
-    RegexBuilder::new(&format!("^(?s:{pattern})$"))
+    let rewritten = match re2::rewrite(pattern) {
+        Ok(rewritten) => rewritten,
+        Err(why) => return refuse(why),
+    };
+    RegexBuilder::new(&format!("^(?s:{rewritten})$"))
         .size_limit(limit)
         .dfa_size_limit(limit)
         .build()

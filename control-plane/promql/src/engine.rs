@@ -94,6 +94,8 @@ const LIGHT_NODES: usize = 64;
 /// What it may read or hold: samples are looked at once, or by many windows.
 const LIGHT_SAMPLES: usize = 32_768;
 const LIGHT_SAMPLES_OF_RANGE: usize = 4096;
+/// What its windows may look at in all, however much they overlap.
+const LIGHT_LOOKS: usize = 1 << 18;
 
 /// Why a query has no result. The variants are what Prometheus's HTTP API tells apart.
 #[derive(Debug, thiserror::Error)]

@@ -118,6 +118,20 @@ fn two_digits(v: f64) -> String {
     }
 }
 
+/// A number with as many digits as it has, as C's `%g`: with an exponent from a million on, and below 0.0001.
+pub(crate) fn general(v: f64) -> String {
+    let scientific = format!("{v:e}");
+    let parts = scientific.split_once('e').and_then(|(m, e)| Some((m, e.parse::<i32>().ok()?)));
+    match parts {
+        Some((mantissa, e)) if !(-4..6).contains(&e) => {
+            let sign = if e < 0 { '-' } else { '+' };
+            format!("{mantissa}e{sign}{:02}", e.unsigned_abs())
+        }
+        Some(_) => v.to_string(),
+        None => model::number::format(v),
+    }
+}
+
 /// A time to the second, in UTC.
 fn rfc3339(at: Timestamp) -> String {
     let seconds = at.div_euclid(1000);

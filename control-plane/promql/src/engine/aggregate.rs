@@ -11,6 +11,7 @@ use super::{
 use crate::{
     ast::{Aggregate, AggregateOp, Expr, ExprKind},
     error::Span,
+    value::general,
 };
 use model::{Hints, Labels, Value, labels::METRIC_NAME};
 use std::{cmp::Ordering, collections::HashMap};
@@ -197,7 +198,11 @@ impl Evaluator<'_> {
             }
             let to = r.clamp(-1.0, 1.0);
             if to != *r {
-                let message = format!("ratio value should be between -1 and 1, got {r}, capping to {to}");
+                let message = format!(
+                    "ratio value should be between -1 and 1, got {}, capping to {}",
+                    general(*r),
+                    general(to)
+                );
                 self.annotations.warn(param, message);
             }
             capped.push(to);

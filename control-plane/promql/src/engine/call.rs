@@ -251,11 +251,7 @@ impl Evaluator<'_> {
             if high[i] < low[i] {
                 return ABSENT;
             }
-            if low[i].is_nan() || high[i].is_nan() || v.is_nan() {
-                f64::NAN
-            } else {
-                v.min(high[i]).max(low[i])
-            }
+            larger(smaller(v, high[i]), low[i])
         })
     }
 
@@ -462,6 +458,20 @@ impl Evaluator<'_> {
         }
         out
     }
+}
+
+/// The smaller number; NaN wins, but not over what nothing is smaller than.
+fn smaller(a: f64, b: f64) -> f64 {
+    match (a.is_nan(), b.is_nan()) {
+        (false, false) => a.min(b),
+        _ if a == f64::NEG_INFINITY || b == f64::NEG_INFINITY => f64::NEG_INFINITY,
+        _ => f64::NAN,
+    }
+}
+
+/// The larger number; NaN wins, but not over what nothing is larger than.
+fn larger(a: f64, b: f64) -> f64 {
+    -smaller(-a, -b)
 }
 
 /// The upper bound that a label `le` says.

@@ -152,6 +152,8 @@ impl<'a> Evaluator<'a> {
         if let (Some(number), Some((shared, _))) = (number, &self.shared)
             && let Some(value) = shared.get(number, expr, &mut self.annotations)
         {
+            // No selector takes it, and the next one is of something else.
+            self.around = None;
             if let Evaluated::Vector(columns) = &value {
                 self.quota.hold_series(columns.len())?;
             }

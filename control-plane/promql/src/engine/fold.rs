@@ -65,7 +65,7 @@ impl Evaluator<'_> {
             names.dedup();
             names
         });
-        let before = self.annotations.clone();
+        let before = (self.annotations.clone(), self.steps.clone(), self.stats);
         let streamed = match &inner.kind {
             ExprKind::Selector(s) if s.range.is_none() && s.extent.is_none() => {
                 Streamed::Instant(self.open_instant(s, inner.span, grid, Field::Value, labels)?)
@@ -90,7 +90,7 @@ impl Evaluator<'_> {
             Ok(columns) => Ok(Some(columns)),
             Err(Stopped::Failed(e)) => Err(e),
             Err(Stopped::Typed) => {
-                self.annotations = before;
+                (self.annotations, self.steps, self.stats) = before;
                 Ok(None)
             }
         }

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     error::Span,
     histogram::{self, Bounds, Bucket, Incompatible, Parts, bounds, buckets, unpack, upper_bound},
-    value::Annotations,
+    value::{Annotations, general},
 };
 use model::{CounterReset, Histogram, Value};
 use std::sync::Arc;
@@ -120,7 +120,7 @@ pub(crate) fn warn_not_gauge(span: Span, notes: &mut Notes<'_>) {
 
 pub(crate) fn check_quantile(q: f64, span: Span, annotations: &mut Annotations) {
     if !(0.0..=1.0).contains(&q) {
-        let q = if q.is_infinite() { model::number::format(q) } else { format!("{q}") };
+        let q = general(q);
         annotations.warn(span, format!("quantile value should be between 0 and 1, got {q}"));
     }
 }

@@ -3,7 +3,7 @@
 //! Figures are counted, not measured: the same query over the same data always ends the same way. Bytes are what the
 //! evaluator's own columns, accumulators and made-up labels take; what a store needs to read is the store's.
 
-use super::{EngineConfig, EvalError};
+use super::{EngineConfig, EvalError, LIGHT_LOOKS};
 
 /// Time and value of a sample while it is held.
 const SAMPLE_BYTES: usize = 16;
@@ -23,6 +23,7 @@ pub(crate) struct Quota<'a> {
     config: &'a EngineConfig,
     held: Held,
     series: usize,
+    looked: usize,
     pub(crate) peak_samples: usize,
     pub(crate) peak_bytes: usize,
 }
@@ -39,7 +40,7 @@ pub(crate) struct Held {
 
 impl<'a> Quota<'a> {
     pub(crate) fn new(config: &'a EngineConfig) -> Self {
-        Quota { config, held: Held::default(), series: 0, peak_samples: 0, peak_bytes: 0 }
+        Quota { config, held: Held::default(), series: 0, looked: 0, peak_samples: 0, peak_bytes: 0 }
     }
 
     /// What is held now, to come [back to](Quota::back_to).
@@ -97,6 +98,15 @@ impl<'a> Quota<'a> {
     pub(crate) fn read_series(&mut self) -> Result<(), EvalError> {
         self.series += 1;
         if self.series > self.config.max_series { Err(self.too_many_series()) } else { Ok(()) }
+    }
+
+    /// Counts what windows look at: a light query must not look long.
+    pub(crate) fn look(&mut self, samples: usize) -> Result<(), EvalError> {
+        self.looked = self.looked.saturating_add(samples);
+        if self.config.light && self.looked > LIGHT_LOOKS {
+            return Err(EvalError::TooManySamples(self.config.max_samples));
+        }
+        Ok(())
     }
 
     /// How many series one selector may still read.

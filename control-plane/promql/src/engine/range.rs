@@ -178,6 +178,17 @@ impl RangeCall<'_, '_> {
         matches!(self.name, "last_over_time" | "first_over_time")
     }
 
+    /// How many windows see the same sample, at most.
+    fn overlaps(&self, grid: &Grid) -> usize {
+        let span = self.range.saturating_add(self.reach.0).saturating_add(self.reach.1);
+        match span.checked_div(grid.step) {
+            Some(steps) if self.fixed.is_none() => {
+                usize::try_from(steps).unwrap_or(usize::MAX).saturating_add(1).min(grid.len)
+            }
+            _ => grid.len,
+        }
+    }
+
     fn window_end(&self, at: Timestamp) -> Timestamp {
         self.fixed.unwrap_or(at).saturating_sub(self.offset)
     }
@@ -309,6 +320,9 @@ impl<'a> Evaluator<'a> {
             return Ok(false);
         };
         (column.labels, column.drop_name) = (labels, dropped);
+        // What grew is told from where windows begin and end.
+        let overlaps = if matches!(call.sliding, Some(Sliding::Growth(_))) { 1 } else { call.overlaps(grid) };
+        self.quota.look(call.samples.len().saturating_mul(overlaps))?;
         self.count_windows(call, grid);
         let (fixed, offset) = (call.fixed, call.offset);
         let ends = |i: usize| fixed.unwrap_or_else(|| grid.time(i)).saturating_sub(offset);

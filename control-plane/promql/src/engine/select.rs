@@ -2,7 +2,7 @@
 
 use super::{
     EvalError,
-    column::{Column, Grid},
+    column::{Column, Grid, is_absent},
     eval::{Evaluator, execution},
     histograms,
     range::Notes,
@@ -90,6 +90,9 @@ impl Samples {
 
     fn fill_from_column(&mut self, c: &Column, grid: &Grid) {
         self.clear();
+        let floats = c.values.iter().filter(|v| !is_absent(**v)).count();
+        self.floats.times.reserve_exact(floats);
+        self.floats.values.reserve_exact(floats);
         for i in 0..grid.len {
             if let Some(v) = c.float(i) {
                 self.floats.times.push(grid.time(i));
@@ -402,15 +405,17 @@ impl<'a> Evaluator<'a> {
                     note_resets(columns);
                 }
                 samples.fill(columns, self.config.start_times);
+                self.hold(samples.len())?;
                 (labels, false)
             }
             Source::Columns { columns, grid } => {
                 let Some(c) = columns.next() else { return Ok(None) };
+                // A subquery has steps without end: they are held before there is room made for them.
+                self.hold((0..grid.len).filter(|i| c.present(*i)).count())?;
                 samples.fill_from_column(&c, grid);
                 (c.labels, c.drop_name)
             }
         };
-        self.hold(samples.len())?;
         Ok(Some(found))
     }
 }

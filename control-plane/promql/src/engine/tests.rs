@@ -241,6 +241,58 @@ fn an_annotation_of_uneven_buckets_sums_them_up() {
 }
 
 #[test]
+fn clamp_lets_infinity_win_over_nan_as_go_does() {
+    for (query, expect) in [
+        ("clamp_min(vector(NaN), Inf)", "{} inf"),
+        ("clamp_min(vector(Inf), NaN)", "{} inf"),
+        ("clamp_max(vector(NaN), -Inf)", "{} -inf"),
+        ("clamp_max(vector(-Inf), NaN)", "{} -inf"),
+        ("clamp(vector(1), Inf, NaN)", "{} inf"),
+        ("clamp(vector(-Inf), -1, NaN)", "{} -1"),
+        ("clamp_max(vector(NaN), 1)", "{} NaN"),
+        ("clamp_min(vector(1), NaN)", "{} NaN"),
+    ] {
+        check(EngineConfig::default(), &[], query, expect);
+    }
+}
+
+#[test]
+fn label_replace_fills_in_as_go_does() {
+    for (template, expect) in [
+        ("$1-$2", "x-y"),
+        ("${1}0 ${b} $b$$", "x0 y y$"),
+        ("$10$c$1_", ""),
+        ("$01", ""),
+        ("$0", "x:y"),
+        // Malformed references are text.
+        ("${a b} ${1 $ ${} $-$", "${a b} ${1 $ ${} $-$"),
+    ] {
+        let query = format!("label_replace(m, \"l\", \"{template}\", \"l\", \"(.*):(?P<b>.*)\")");
+        let labels = if expect.is_empty() { String::new() } else { format!(", l=\"{expect}\"") };
+        let expect = format!("{{__name__=\"m\"{labels}}} 1");
+        check(EngineConfig::default(), &["m{l=\"x:y\"} 1x9"], &query, &expect);
+    }
+}
+
+#[test]
+fn remarks_write_numbers_as_go_does() {
+    let engine = Engine::new(experimental());
+    for (query, number) in [
+        ("quantile(1234567, vector(1))", "got 1.234567e+06"),
+        ("quantile(-0.00001, vector(1))", "got -1e-05"),
+        ("quantile(100000.5, vector(1))", "got 100000.5"),
+        ("quantile(-Inf, vector(1))", "got -Inf"),
+        ("quantile(NaN, vector(1))", "got NaN"),
+        ("limit_ratio(2e9, vector(1))", "got 2e+09, capping to 1"),
+    ] {
+        let expr = parse(query).expect("parses");
+        let result = engine.instant(&store(&[]), &expr, 0, &Cancel::default()).expect("an answer");
+        let (warnings, _) = result.annotations.texts(query, 0);
+        assert!(warnings.len() == 1 && warnings[0].contains(number), "{query}: {warnings:?}");
+    }
+}
+
+#[test]
 fn a_light_engine_answers_what_is_small_and_gives_up_on_the_rest() {
     let many: Vec<String> = (0..1000).map(|i| format!("m{{i=\"{i}\"}} 1x9")).collect();
     let store = store(&many.iter().map(String::as_str).chain(["one 5+1x9"]).collect::<Vec<_>>());
@@ -267,4 +319,36 @@ fn a_light_engine_answers_what_is_small_and_gives_up_on_the_rest() {
         }
     }
     assert!(engine.light(&parse("one").expect("parses"), 10_000).is_none());
+}
+
+#[test]
+fn a_light_engine_does_not_look_at_the_same_samples_for_long() {
+    let store = store(&["m 1+1x3000"]);
+    let engine = Engine::new(experimental());
+    for (query, answered) in [
+        ("rate(m[4h])", true),
+        ("mad_over_time(m[5m])", true),
+        ("mad_over_time(m[4h])", false),
+        ("mad_over_time(m[4h] @ 20000)", true),
+    ] {
+        let expr = parse(query).expect("parses");
+        let small = engine.light(&expr, 1000).expect("looks small");
+        let outcome = small.range(&store, &expr, 20_000_000, 29_990_000, 10_000, &Cancel::default());
+        assert_eq!(outcome.is_ok(), answered, "{query}: {outcome:?}");
+    }
+}
+
+#[test]
+fn what_is_folded_and_then_not_is_counted_once() {
+    let config = EngineConfig { count_steps: true, ..EngineConfig::default() };
+    let run = |series: &[&str]| {
+        let expr = parse("sum(rate(a_total[1m]))").expect("parses");
+        let result = Engine::new(config.clone()).instant(&store(series), &expr, 90_000, &Cancel::default());
+        let result = result.expect("an answer");
+        (result.steps, result.stats.samples_read, result.stats.series_read)
+    };
+    let plain = run(&["a_total{n=\"1\"} 0+1x9", "a_total{n=\"2\"} 0+1x9"]);
+    // A type is seen only when its series comes: the one before it was folded by then.
+    let typed = run(&["a_total{n=\"1\"} 0+1x9", "a_total{n=\"2\", __type__=\"counter\"} 0+1x9"]);
+    assert_eq!(plain, typed);
 }

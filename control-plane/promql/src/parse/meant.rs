@@ -60,7 +60,8 @@ pub(super) fn instead(kind: Kind, text: &str, wanted: &str) -> String {
     match kind {
         Kind::Word if wanted.starts_with("an operator") => {
             let lower = text.to_ascii_lowercase();
-            function::closest(&lower, KEYWORDS.into_iter()).map(question).unwrap_or_default()
+            let closest = function::closest(&lower, KEYWORDS.into_iter());
+            closest.filter(|meant| *meant != text).map(question).unwrap_or_default()
         }
         Kind::Word if wanted == "string" => {
             format!(": values of labels stand in quotes, {:?}", crate::error::shortened(text))
@@ -99,7 +100,8 @@ pub(super) fn unit(literal: &str) -> String {
     let lower = unit.to_ascii_lowercase();
     let known = UNITS.iter().find(|(n, _)| *n == lower).map(|(_, unit)| *unit);
     let upper = ["ms", "s", "m", "h", "d", "w", "y"].into_iter().find(|u| *u == lower);
-    known.or(upper).map(|unit| question(format!("{number}{unit}"))).unwrap_or_default()
+    let meant = known.or(upper).map(|unit| format!("{number}{unit}"));
+    meant.filter(|meant| meant != literal).map(question).unwrap_or_default()
 }
 
 /// What is missing at an argument of another type.

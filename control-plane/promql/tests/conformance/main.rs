@@ -55,19 +55,12 @@ impl Total {
                 return;
             }
         };
-        match run::run(&text) {
-            Ok(report) => {
-                println!("{name}: {} passed, {} failed", report.passed, report.failed.len());
-                self.passed += report.passed;
-                for (line, why) in report.failed {
-                    println!("FAIL {name}:{line} {why}");
-                    self.failed.insert(format!("{name}:{line}"));
-                }
-            }
-            Err(e) => {
-                println!("FAIL {name}:0 {e}");
-                self.failed.insert(format!("{name}:0"));
-            }
+        let report = run::run(&text);
+        println!("{name}: {} passed, {} failed", report.passed, report.failed.len());
+        self.passed += report.passed;
+        for (line, why) in report.failed {
+            println!("FAIL {name}:{line} {why}");
+            self.failed.insert(format!("{name}:{line}"));
         }
     }
 }
@@ -91,11 +84,8 @@ fn self_test() -> Vec<String> {
     for case in table["cases"].as_array().into_iter().flatten() {
         let name = case["name"].as_str().unwrap_or("");
         let must_fail = case["expectedError"].as_str().is_some_and(|e| !e.is_empty());
-        let result = run::run(case["input"].as_str().unwrap_or(""));
-        let failure = match result {
-            Ok(report) => report.failed.into_iter().map(|(_, why)| why).next(),
-            Err(e) => Some(e),
-        };
+        let report = run::run(case["input"].as_str().unwrap_or(""));
+        let failure = report.failed.into_iter().map(|(_, why)| why).next();
         match (failure, must_fail) {
             (None, true) => wrong.push(format!("{name}: must fail with {}", case["expectedError"])),
             (Some(why), false) => wrong.push(format!("{name}: must pass, but {why}")),

@@ -30,20 +30,19 @@ pub(crate) fn engine() -> Engine {
     })
 }
 
-pub(crate) fn run(text: &str) -> Result<Report, String> {
-    let lines = script::read(text)?;
+pub(crate) fn run(text: &str) -> Report {
+    let (lines, faults) = script::read(text);
     let engine = engine();
     let store = MemoryStore::new();
-    let mut report = Report::default();
+    let mut report = Report { failed: faults, ..Report::default() };
     for line in &lines {
         match &line.command {
             Command::Clear => store.clear(),
             Command::Load { interval, series, with_nhcb } => {
-                load(&store, *interval, series).map_err(|e| format!("line {}: {e}", line.number))?;
-                if *with_nhcb {
-                    let converted = nhcb::convert(series);
-                    load(&store, *interval, &converted).map_err(|e| format!("line {}: {e}", line.number))?;
-                }
+                let converted = if *with_nhcb { nhcb::convert(series) } else { Vec::new() };
+                let loaded =
+                    load(&store, *interval, series).and_then(|()| load(&store, *interval, &converted));
+                report.failed.extend(loaded.err().map(|why| (line.number, why)));
             }
             Command::Eval(eval) => match check(&engine, &store, eval) {
                 Ok(()) => report.passed += 1,
@@ -51,7 +50,8 @@ pub(crate) fn run(text: &str) -> Result<Report, String> {
             },
         }
     }
-    Ok(report)
+    report.failed.sort();
+    report
 }
 
 fn load(store: &MemoryStore, interval: i64, series: &[SeriesDescription]) -> Result<(), String> {

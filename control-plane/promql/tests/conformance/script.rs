@@ -1,7 +1,9 @@
 //! The test language of Prometheus: scripts of `load`, `clear` and `eval`, as commands.
 
 use promql::{
-    Expr, parse,
+    Expr,
+    ast::ExprKind,
+    parse,
     parse::series::{self, SeriesDescription},
 };
 use regex::Regex;
@@ -74,12 +76,15 @@ fn duration(text: &str) -> Result<i64, String> {
     i64::try_from(parsed.as_millis()).map(|ms| sign * ms).map_err(|e| e.to_string())
 }
 
-/// Reads a whole script.
-pub(crate) fn read(text: &str) -> Result<Vec<Line>, String> {
+/// A line that cannot be read, and why.
+pub(crate) type Fault = (usize, String);
+
+/// Reads a whole script. A command with a fault is left out; the others are worth running all the same.
+pub(crate) fn read(text: &str) -> (Vec<Line>, Vec<Fault>) {
     // A comment is an empty line; both end what stands above.
     let lines: Vec<&str> =
         text.lines().map(str::trim).map(|l| if l.starts_with('#') { "" } else { l }).collect();
-    let mut out = Vec::new();
+    let (mut out, mut faults) = (Vec::new(), Vec::new());
     let mut i = 0;
     while i < lines.len() {
         let number = i + 1;
@@ -93,29 +98,60 @@ pub(crate) fn read(text: &str) -> Result<Vec<Line>, String> {
             i += 1;
         }
         let word = line.split_whitespace().next().unwrap_or("").to_ascii_lowercase();
-        let body = &lines[from..i];
+        let body = Body { first: number + 1, lines: &lines[from..i] };
         let command = match &*word {
             "clear" => {
                 i = from;
                 Ok(Command::Clear)
             }
-            "load" | "load_with_nhcb" => load(line, body, word.ends_with("nhcb")),
-            w if w.starts_with("eval") => eval(line, body).map(|e| Command::Eval(Box::new(e))),
-            _ => Err(format!("invalid command {line:?}")),
+            "load" | "load_with_nhcb" => load((number, line), &body, word.ends_with("nhcb")),
+            w if w.starts_with("eval") => eval((number, line), &body).map(|e| Command::Eval(Box::new(e))),
+            _ => Err((number, format!("invalid command {line:?}"))),
         };
-        out.push(Line { number, command: command.map_err(|e| format!("line {number}: {e}"))? });
+        match command {
+            Ok(command) => out.push(Line { number, command }),
+            Err(fault) => faults.push(fault),
+        }
     }
-    Ok(out)
+    (out, faults)
 }
 
-fn load(line: &str, body: &[&str], with_nhcb: bool) -> Result<Command, String> {
-    let interval = line.split_whitespace().nth(1).ok_or("load needs an interval")?;
-    let interval = duration(interval)?;
-    let series = body.iter().map(|l| series::parse_series(l).map_err(|e| e.to_string()));
+/// The lines below a command.
+struct Body<'t> {
+    /// The number of the first one.
+    first: usize,
+    lines: &'t [&'t str],
+}
+
+impl Body<'_> {
+    fn numbered(&self) -> impl Iterator<Item = (usize, &str)> {
+        (self.first..).zip(self.lines.iter().copied())
+    }
+}
+
+fn series(text: &str) -> Result<SeriesDescription, String> {
+    series::parse_series(text).map_err(|e| e.to_string())
+}
+
+fn load((number, line): (usize, &str), body: &Body<'_>, with_nhcb: bool) -> Result<Command, Fault> {
+    let interval = line.split_whitespace().nth(1).ok_or("load needs an interval".to_owned());
+    let interval = interval.and_then(duration).map_err(|e| (number, e))?;
+    let series = body.numbered().map(|(n, l)| series(l).map_err(|e| (n, e)));
     Ok(Command::Load { interval, series: series.collect::<Result<_, _>>()?, with_nhcb })
 }
 
-fn eval(line: &str, body: &[&str]) -> Result<Eval, String> {
+fn eval((number, line): (usize, &str), body: &Body<'_>) -> Result<Eval, Fault> {
+    let mut eval = evaluation(line).map_err(|e| (number, e))?;
+    for (n, line) in body.numbered() {
+        expected(line, &mut eval).map_err(|e| (n, e))?;
+    }
+    if !eval.expect.fail.is_empty() && eval.samples.len() + usize::from(eval.scalar.is_some()) > 0 {
+        return Err((number, "an evaluation that must fail cannot have a result".to_owned()));
+    }
+    Ok(eval)
+}
+
+fn evaluation(line: &str) -> Result<Eval, String> {
     let instant = Regex::new(r"^eval(?:_(fail|warn|ordered|info))?\s+instant\s+(?:at\s+(\S+)\s+)(.+)$");
     let range = Regex::new(
         r"^eval(?:_(fail|warn|ordered|info))?\s+range\s+from\s+(.+?)\s+to\s+(.+?)\s+step\s+(\S+)\s+(.+)$",
@@ -140,61 +176,60 @@ fn eval(line: &str, body: &[&str]) -> Result<Eval, String> {
         Some("ordered") => expect.ordered = true,
         _ => {}
     }
-    let mut eval = Eval {
+    Ok(Eval {
         expr: parse(&text).map_err(|e| e.to_string()),
         text,
         times,
         expect,
         samples: Vec::new(),
         scalar: None,
-    };
-    for line in body {
-        if let Some(rest) = line.strip_prefix("expect ") {
-            expectation(rest.trim(), &mut eval.expect)?;
-        } else if let Some(rest) = line.strip_prefix("expected_fail_message") {
-            eval.expect.fail = vec![Pattern::Exact(rest.trim().to_owned())];
-        } else if let Some(rest) = line.strip_prefix("expected_fail_regexp") {
-            eval.expect.fail = vec![Pattern::Regex(Regex::new(rest.trim()).map_err(|e| e.to_string())?)];
-        } else if let Some(v) = number(line) {
-            eval.scalar = Some(v);
-        } else {
-            let parsed = series::parse_series(line).map_err(|e| e.to_string())?;
-            if matches!(times, Times::Instant(_))
-                && eval.expect.range_vector.is_none()
-                && parsed.values.len() > 1
-            {
-                return Err("expecting multiple values in instant evaluation not allowed".to_owned());
-            }
-            eval.samples.push(parsed);
-        }
-    }
-    if !eval.expect.fail.is_empty() && eval.samples.len() + usize::from(eval.scalar.is_some()) > 0 {
-        return Err("an evaluation that must fail cannot have a result".to_owned());
-    }
-    Ok(eval)
+    })
 }
 
-fn number(text: &str) -> Option<f64> {
-    let (sign, rest) = text.strip_prefix('-').map_or((1.0, text), |r| (-1.0, r));
-    let rest = rest.strip_prefix('+').unwrap_or(rest);
-    match rest.to_ascii_lowercase().as_str() {
-        "inf" => Some(sign * f64::INFINITY),
-        "nan" => Some(f64::NAN),
-        r if r.starts_with(|c: char| c.is_ascii_digit() || c == '.') => {
-            r.parse::<f64>().ok().map(|v| sign * v)
+/// A line that says what an evaluation gives.
+fn expected(line: &str, eval: &mut Eval) -> Result<(), String> {
+    if let Some(rest) = line.strip_prefix("expect ") {
+        expectation(rest.trim(), &mut eval.expect)?;
+    } else if let Some(rest) = line.strip_prefix("expected_fail_message") {
+        eval.expect.fail = vec![Pattern::Exact(rest.trim().to_owned())];
+    } else if let Some(rest) = line.strip_prefix("expected_fail_regexp") {
+        eval.expect.fail = vec![Pattern::Regex(Regex::new(rest.trim()).map_err(|e| e.to_string())?)];
+    } else if let Some(v) = number(line) {
+        eval.scalar = Some(v);
+    } else {
+        let parsed = series(line)?;
+        if matches!(eval.times, Times::Instant(_))
+            && eval.expect.range_vector.is_none()
+            && parsed.values.len() > 1
+        {
+            return Err("expecting multiple values in instant evaluation not allowed".to_owned());
         }
+        eval.samples.push(parsed);
+    }
+    Ok(())
+}
+
+/// A line that is a number as PromQL writes it.
+fn number(text: &str) -> Option<f64> {
+    let plain = |e: &Expr| match &e.kind {
+        ExprKind::Number(n) if !n.duration => Some(n.value),
         _ => None,
+    };
+    let expr = parse(text).ok()?;
+    match &expr.kind {
+        ExprKind::Unary { negative, expr } => plain(expr).map(|v| if *negative { -v } else { v }),
+        _ => plain(&expr),
     }
 }
 
 fn expectation(text: &str, expect: &mut Expect) -> Result<(), String> {
     if let Some(rest) = text.strip_prefix("string") {
-        let quoted = rest.trim();
-        if quoted.len() < 2 || !quoted.starts_with(['"', '`', '\'']) {
-            return Err("expected string literal not valid - a quoted string literal is required".to_owned());
-        }
-        let inner = quoted.get(1..quoted.len().saturating_sub(1)).unwrap_or("");
-        expect.string = Some(inner.to_owned());
+        let literal = parse(rest.trim()).ok().and_then(|e| match &e.kind {
+            ExprKind::String(text) => Some(text.clone()),
+            _ => None,
+        });
+        let missing = "expected string literal not valid - a quoted string literal is required";
+        expect.string = Some(literal.ok_or(missing)?);
         return Ok(());
     }
     if let Some(rest) = text.strip_prefix("range vector") {
