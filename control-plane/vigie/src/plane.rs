@@ -26,7 +26,7 @@ use kit::{
     tasks::{Poke, Schedule, Tasks},
 };
 use model::{AlertSink, Append, ExemplarSink, Labels, Select};
-use promql::Engine;
+use promql::{Engine, EngineConfig, MemoryPool};
 use rules::{Rules, RulesDeps};
 use state::State;
 use std::{
@@ -260,6 +260,9 @@ impl Vigie {
         let ready = Arc::new(AtomicBool::new(false));
         let limits = &options.queries;
         let places = Queries::new(limits.concurrency, limits.queue, limits.queue_wait);
+        // What users ask is bounded in sum; rules are not among it, and never wait for them.
+        let pool = Some(Arc::new(MemoryPool::new(limits.total_bytes)));
+        let asked = Engine::new(EngineConfig { pool, ..engine.config().clone() });
         let about = Process {
             started,
             options: Arc::clone(&options),
@@ -269,7 +272,7 @@ impl Vigie {
             config: shown,
         };
         let plane = Plane::new(Parts {
-            engine,
+            engine: Arc::new(asked),
             select,
             tsdb: Some(store.clone()),
             rules,

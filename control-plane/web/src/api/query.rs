@@ -233,6 +233,7 @@ fn failure(e: &EvalError) -> ApiFailure {
         | EvalError::TooManySamples(_)
         | EvalError::TooManySeries(_)
         | EvalError::TooMuchMemory(_) => (StatusCode::UNPROCESSABLE_ENTITY, "execution"),
+        EvalError::TooMuchMemoryTogether(_) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
         EvalError::Cancelled => (StatusCode::SERVICE_UNAVAILABLE, "canceled"),
         EvalError::Timeout => (StatusCode::SERVICE_UNAVAILABLE, "timeout"),
         EvalError::Store(source) => {

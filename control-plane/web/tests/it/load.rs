@@ -240,6 +240,26 @@ async fn rules_are_evaluated_on_time_whatever_users_ask() {
     });
 }
 
+#[tokio::test]
+async fn what_all_queries_hold_together_is_bounded_but_for_rules() {
+    let rules = "groups: [{name: g, rules: [{record: r, expr: 'count_over_time(vector(1)[10d:1s])'}]}]";
+    let vigie = Setup { rules, query_memory: 4 << 20, ..Setup::default() }.start().await;
+    // Some 14 MB, which one query alone may hold.
+    let large = encoded(&[("query", "count_over_time(vector(1)[10d:1s])")]);
+    for path in ["query?", "query_range?start=0&end=10&step=10&"] {
+        let answer = vigie.get(&format!("/api/v1/{path}{large}")).await;
+        let body = answer.json();
+        assert_eq!((answer.status, body["errorType"].as_str()), (503, Some("unavailable")), "{body}");
+        assert_eq!(answer.header("retry-after"), "2");
+        let why = body["error"].as_str().expect("a text");
+        assert!(why.contains("4194304 bytes (VIGIE_QUERY_MAX_TOTAL_MEMORY)"), "{why}");
+    }
+    let small = encoded(&[("query", "count_over_time(vector(1)[1d:1m])")]);
+    assert_eq!(vigie.get(&format!("/api/v1/query?{small}")).await.status, 200);
+    let groups = vigie.get("/api/v1/rules").await.json();
+    assert_eq!(groups["data"]["groups"][0]["rules"][0]["health"], "ok", "{groups}");
+}
+
 /// A store that breaks.
 #[derive(Debug)]
 struct Broken(&'static str);

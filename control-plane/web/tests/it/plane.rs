@@ -11,7 +11,7 @@ use kit::{
     tasks::Tasks,
 };
 use model::{Histogram, Labels, Select, Timestamp, Value as Sample, histogram::Span};
-use promql::{Engine, EngineConfig, MemoryStore};
+use promql::{Engine, EngineConfig, MemoryPool, MemoryStore};
 use rules::{RuleFile, Rules, RulesDeps};
 use serde_json::Value;
 use state::State;
@@ -148,6 +148,8 @@ pub(crate) struct Setup {
     pub(crate) queue: usize,
     pub(crate) queue_wait: Duration,
     pub(crate) query_timeout: Duration,
+    /// Bytes that all queries may hold together.
+    pub(crate) query_memory: usize,
 }
 
 impl Default for Setup {
@@ -168,6 +170,7 @@ impl Default for Setup {
             queue: 100,
             queue_wait: Duration::from_secs(10),
             query_timeout: Duration::from_secs(10),
+            query_memory: usize::MAX,
         }
     }
 }
@@ -266,8 +269,10 @@ impl Setup {
 
         let reload = Arc::new(Mutex::new(Ok(())));
         let outcome = Arc::clone(&reload);
+        let pool = Some(Arc::new(MemoryPool::new(self.query_memory)));
+        let asked = Engine::new(EngineConfig { pool, ..engine.config().clone() });
         let plane = Plane::new(Parts {
-            engine,
+            engine: Arc::new(asked),
             select,
             tsdb: self.tsdb,
             rules,
