@@ -270,7 +270,8 @@ impl Engine {
         }
         let span = end.checked_sub(start).unwrap_or(i64::MAX);
         let len = usize::try_from(span / step).unwrap_or(usize::MAX).saturating_add(1);
-        if len > self.config.max_steps {
+        // As Prometheus counts: the steps between the points.
+        if len > self.config.max_steps.saturating_add(1) {
             return bad(format!(
                 "exceeded maximum resolution of {} points per timeseries (VIGIE_QUERY_MAX_STEPS): try a larger step",
                 self.config.max_steps
