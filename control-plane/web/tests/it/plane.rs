@@ -232,6 +232,7 @@ fn fill(store: &MemoryStore) {
     push(&labels("odd", &[("what", "inf")]), NOW, f64::INFINITY);
     push(&labels("odd", &[("what", "minus")]), NOW, f64::NEG_INFINITY);
     push(&labels("named", &[("http.status", "200"), ("way/of", "it")]), NOW, 1.0);
+    push(&labels("odd.name", &[("way/of", "it")]), NOW, 1.0);
     push(&labels("hostile", &[("text", "<script>alert(\"1\")</script>\u{7}\n'&")]), NOW, 1.0);
     let latency = labels("latency", &[("job", "api")]);
     store.push(&latency, NOW, Sample::Histogram(Arc::new(native())), None).expect("pushed");

@@ -338,7 +338,7 @@ async fn parameters_come_from_the_query_and_from_a_form_whose_values_come_first(
 async fn a_limit_cuts_and_says_so() {
     let (vigie, api) = (Setup::default().start().await, OpenApi::read());
     for (path, params, full) in [
-        ("/query", vec![("query", "{__name__=~\".+\"}"), ("time", NOW_S)], 9),
+        ("/query", vec![("query", "{__name__=~\".+\"}"), ("time", NOW_S)], 10),
         ("/query", vec![("query", "up[1m]"), ("time", NOW_S)], 2),
         ("/query_range", vec![("query", "up"), ("start", NOW_S), ("end", NOW_S), ("step", "1")], 2),
         ("/series", vec![("match[]", "up"), ("match[]", "odd"), ("match[]", "{job=\"api\"}")], 6),
