@@ -145,6 +145,8 @@ async fn a_query_beyond_its_time_is_stopped_and_says_so() {
                 (503, Some("timeout")),
                 "{path}"
             );
+            let why = answer.text;
+            assert!(why.contains("the limit is ") && why.contains("VIGIE_QUERY_TIMEOUT"), "{path}: {why}");
         }
     }
 }
@@ -171,6 +173,7 @@ async fn waiting_for_a_turn_counts_towards_the_time() {
         store.entered(1).await;
         let second = vigie.get("/api/v1/query?query=up&timeout=0.05").await;
         assert_eq!((second.status, second.json()["errorType"].as_str()), (503, Some("timeout")));
+        assert!(second.text.contains("timed out in query queue: the limit is 50ms"), "{}", second.text);
         assert!(!store.free.swap(true, Ordering::SeqCst), "while the first still runs");
     });
     assert_eq!(first.status, 200);
