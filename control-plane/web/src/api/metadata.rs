@@ -9,7 +9,7 @@ use crate::{
 };
 use axum::response::Response;
 use collect::{Families, Metadata};
-use http::{Method, StatusCode};
+use http::Method;
 use model::Matcher;
 use serde_json::{Value, json};
 use std::{collections::BTreeMap, sync::Arc};
@@ -83,10 +83,14 @@ fn by_target(plane: &Plane, params: &Params) -> Result<Response, ApiFailure> {
     let metric = params.get("metric");
     let mut found = Vec::new();
     for target in plane.observed.targets() {
+        // As elsewhere the limit is looked at before each target, not within one.
+        if found.len() >= most {
+            break;
+        }
         if !matchers.iter().all(|m| m.matches_labels(&target.labels)) {
             continue;
         }
-        for (name, about) in entries(&target.families, metric).take(most - found.len()) {
+        for (name, about) in entries(&target.families, metric) {
             let mut entry = json!({
                 "target": target.labels,
                 "type": about.kind.as_str(),
@@ -99,10 +103,6 @@ fn by_target(plane: &Plane, params: &Params) -> Result<Response, ApiFailure> {
             }
             found.push(entry);
         }
-    }
-    if found.is_empty() {
-        let message = "specified metadata not found";
-        return Err(ApiFailure::new(StatusCode::NOT_FOUND, "not_found", message));
     }
     Ok(success(found))
 }
