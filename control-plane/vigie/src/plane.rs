@@ -14,6 +14,7 @@ use arc_swap::ArcSwap;
 use budget::Authority;
 use collect::{
     CollectDeps, Collector, Health, SelfSource,
+    otlp::OtlpReceiver,
     remote_write::{Receiver, ReceiverConfig, Senders},
     tsdb_source,
 };
@@ -68,6 +69,7 @@ struct Rooms {
     store: Tsdb,
     collector: Collector,
     senders: Senders,
+    otlp: OtlpReceiver,
     exemplars: Exemplars,
     rules: Arc<Rules>,
     alerting: Arc<Alerting>,
@@ -191,6 +193,7 @@ impl Vigie {
         let exemplars = Exemplars::new(loaded.max_exemplars);
         let sink: Arc<dyn ExemplarSink> = Arc::new(exemplars.clone());
         let receiver = Receiver::new(Arc::clone(&append), Arc::clone(&sink), ReceiverConfig::default());
+        let otlp = OtlpReceiver::new(receiver.clone(), loaded.otlp);
         let sending = tasks.group();
         let told = Told::default();
         let senders = {
@@ -229,6 +232,7 @@ impl Vigie {
             store: store.clone(),
             collector: collector.clone(),
             senders,
+            otlp: otlp.clone(),
             exemplars: exemplars.clone(),
             rules: Arc::clone(&rules),
             alerting: Arc::clone(&alerting),
@@ -282,6 +286,7 @@ impl Vigie {
             about: Arc::new(about),
             exemplars: Arc::new(exemplars.clone()),
             write: receiver,
+            otlp,
             state: state.clone(),
             clock,
             tasks: tasks.clone(),
@@ -384,6 +389,7 @@ impl Rooms {
         self.budget.reload(loaded.budgets);
         self.collector.reload(loaded.collect);
         self.senders.reload(loaded.remote_write);
+        self.otlp.reload(loaded.otlp);
         self.exemplars.resize(loaded.max_exemplars);
         self.store.set_late_window(loaded.out_of_order_window.unwrap_or(options.out_of_order_window));
         self.dashboards.store(Arc::new(loaded.dashboards));

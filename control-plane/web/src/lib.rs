@@ -21,7 +21,7 @@ pub use queries::Queries;
 pub use routes::{RouteInfo, Routes};
 
 use budget::Authority;
-use collect::{Families, RelabelStep, remote_write::Receiver};
+use collect::{Families, RelabelStep, otlp::OtlpReceiver, remote_write::Receiver};
 use kit::{clock::Clock, secret::Secret, tasks::Tasks};
 use model::{Labels, Select, Timestamp};
 use promql::Engine;
@@ -152,6 +152,8 @@ pub struct Parts {
     pub about: Arc<dyn About>,
     /// Takes what is written remotely.
     pub write: Receiver,
+    /// Takes what OpenTelemetry exports, and hands it to the same.
+    pub otlp: OtlpReceiver,
     /// What is kept of exemplars.
     pub exemplars: Arc<dyn model::ExemplarSelect>,
     pub state: State,

@@ -7,7 +7,7 @@ use crate::{
     remote_write::{World, now_ms, request},
     until,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::{fs, process::Command};
 
 /// What promtool answers, or `None` after saying that it is not here.
@@ -74,6 +74,33 @@ async fn a_prometheus_reads_through_to_vigie() {
     // What it leaves to Vigie to choose, it gets chosen.
     assert_eq!(world.query(reader, "pushed{n=~\"1|2\"}").await.map(|v| v.len()), Ok(2));
     assert_eq!(world.query(reader, "absent(nothing)").await.map(|v| v.len()), Ok(1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn exports_are_translated_as_a_file_says_from_its_reload_on() {
+    let world = World::new();
+    let port = Ports::new().free();
+    let file = world.path("config/probes/otlp.yaml");
+    fs::create_dir_all(world.path("config/probes")).expect("a folder");
+    fs::write(&file, "otlp: {promote_resource_attributes: [host.name]}").expect("a file");
+    let _vigie = world.vigie(port);
+    world.answers(port, "/-/ready").await;
+    let text = |key: &str, value: &str| json!({"key": key, "value": {"stringValue": value}});
+    let export = async || {
+        let point = json!({"asDouble": 1.5, "timeUnixNano": (now_ms() * 1_000_000).to_string()});
+        let metric = json!({"name": "room.heat", "unit": "Cel", "gauge": {"dataPoints": [point]}});
+        let resource = json!({"attributes": [text("service.name", "s"), text("host.name", "h")]});
+        let all = json!([{"resource": resource, "scopeMetrics": [{"metrics": [metric]}]}]);
+        world.post(port, "/api/v1/otlp/v1/metrics", &json!({"resourceMetrics": all})).await;
+    };
+    export().await;
+    let found = world.query(port, "room_heat_celsius").await.expect("an answer");
+    assert_eq!(found[0]["metric"]["host_name"], "h", "{found:?}");
+    fs::write(&file, "otlp: {translation_strategy: NoTranslation}").expect("a file");
+    world.post(port, "/-/reload", &Value::Null).await;
+    export().await;
+    let found = world.query(port, "{\"room.heat\"}").await.expect("an answer");
+    assert_eq!(found[0]["metric"], json!({"__name__": "room.heat", "job": "s"}));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,7 +7,10 @@ use crate::{
 };
 use alerting::{Alerting, RoutingConfig};
 use budget::{Authority, BudgetConfig};
-use collect::remote_write::{Receiver, ReceiverConfig};
+use collect::{
+    otlp::{OtlpConfig, OtlpReceiver},
+    remote_write::{Receiver, ReceiverConfig},
+};
 use http::{Method, StatusCode};
 use kit::{clock::Clock, tasks::Tasks};
 use model::{AlertSink, Append, Labels, NoExemplars, Select};
@@ -99,11 +102,13 @@ async fn declared(folder: &Path) -> Vec<RouteInfo> {
         external_url: String::new(),
         interval: Duration::from_secs(15),
     };
+    let write = Receiver::new(append, Arc::new(NoExemplars), ReceiverConfig::default());
     let plane = Plane::new(Parts {
         engine,
         select,
         tsdb: None,
-        write: Receiver::new(append, Arc::new(NoExemplars), ReceiverConfig::default()),
+        otlp: OtlpReceiver::new(write.clone(), OtlpConfig::default()),
+        write,
         rules: Rules::start(deps, &[], &tasks).await.expect("rules"),
         alerting,
         budget: Authority::new(state.clone(), clock.clone(), BudgetConfig::default()),

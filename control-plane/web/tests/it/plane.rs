@@ -2,7 +2,10 @@
 
 use alerting::{Alerting, RoutingConfig};
 use budget::{Authority, BudgetConfig};
-use collect::remote_write::{Receiver, ReceiverConfig};
+use collect::{
+    otlp::{OtlpConfig, OtlpReceiver},
+    remote_write::{Receiver, ReceiverConfig},
+};
 use kit::{
     client,
     clock::Clock,
@@ -272,6 +275,11 @@ impl Setup {
         let outcome = Arc::clone(&reload);
         let pool = Some(Arc::new(MemoryPool::new(self.query_memory)));
         let asked = Engine::new(EngineConfig { pool, ..engine.config().clone() });
+        let write = Receiver::new(
+            self.append.unwrap_or_else(|| Arc::clone(&store) as Arc<dyn model::Append>),
+            Arc::new(model::NoExemplars),
+            ReceiverConfig::default(),
+        );
         let plane = Plane::new(Parts {
             engine: Arc::new(asked),
             select,
@@ -282,11 +290,8 @@ impl Setup {
             observed: Arc::new(self.seen),
             about: Arc::new(Process(Arc::clone(&reload))),
             exemplars: self.exemplars,
-            write: Receiver::new(
-                self.append.unwrap_or_else(|| Arc::clone(&store) as Arc<dyn model::Append>),
-                Arc::new(model::NoExemplars),
-                ReceiverConfig::default(),
-            ),
+            otlp: OtlpReceiver::new(write.clone(), OtlpConfig::default()),
+            write,
             state: state.clone(),
             clock: clock.clone(),
             tasks: tasks.clone(),
