@@ -195,7 +195,7 @@ impl Vigie {
         let receiver = Receiver::new(Arc::clone(&append), Arc::clone(&sink), ReceiverConfig::default());
         let otlp = OtlpReceiver::new(receiver.clone(), loaded.otlp);
         let sending = tasks.group();
-        let told = Told::default();
+        let told = Told::new(service.registry().clone());
         let senders = {
             let (told, receiver) = (told.clone(), receiver.clone());
             let families = move || told.families(&receiver);
@@ -282,7 +282,7 @@ impl Vigie {
             rules,
             alerting,
             budget,
-            observed: Arc::new(Seen(collector)),
+            observed: Arc::new(Seen { collector, registry: service.registry().clone() }),
             about: Arc::new(about),
             exemplars: Arc::new(exemplars.clone()),
             write: receiver,

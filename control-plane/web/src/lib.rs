@@ -93,6 +93,8 @@ pub struct TargetView {
 
 /// What the collector shows of itself.
 pub trait Observed: Send + Sync + std::fmt::Debug {
+    /// What is said about Vigie's own series.
+    fn own_families(&self) -> Families;
     fn probes(&self) -> Vec<ProbeView>;
     /// Active targets.
     fn targets(&self) -> Vec<TargetView>;

@@ -77,6 +77,31 @@ async fn a_prometheus_reads_through_to_vigie() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn every_series_of_its_own_has_metadata() {
+    let world = World::new();
+    let port = Ports::new().free();
+    fs::create_dir_all(world.path("config")).expect("a folder");
+    let _vigie = world.vigie(port);
+    world.answers(port, "/-/ready").await;
+    let own = "group by (__name__) ({__name__=~\"(vigie|ai|http|process)_.+\"})";
+    let found = until("its series are there", PATIENCE, || async {
+        let found = world.query(port, own).await?;
+        if found.len() > 50 { Ok(found) } else { Err(format!("{} names", found.len())) }
+    })
+    .await;
+    let told = world.ask(port, "/api/v1/metadata", &[]).await["data"].clone();
+    for series in found {
+        let name = series["metric"]["__name__"].as_str().expect("a name");
+        let parts = ["_bucket", "_sum", "_count"];
+        let family = parts.iter().find_map(|part| name.strip_suffix(part)).unwrap_or(name);
+        let about = told.get(name).unwrap_or(&told[family]);
+        let (kind, help) = (about[0]["type"].as_str().unwrap_or(""), about[0]["help"].as_str().unwrap_or(""));
+        assert!(!help.is_empty(), "nothing is said about {name}");
+        assert_eq!(kind == "counter", name.ends_with("_total"), "{name} is a {kind}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn exports_are_translated_as_a_file_says_from_its_reload_on() {
     let world = World::new();
     let port = Ports::new().free();

@@ -35,6 +35,9 @@ const SERVICE: &str = "service-0123456789abcdef";
 struct Nothing;
 
 impl Observed for Nothing {
+    fn own_families(&self) -> collect::Families {
+        collect::Families::new()
+    }
     fn probes(&self) -> Vec<ProbeView> {
         Vec::new()
     }

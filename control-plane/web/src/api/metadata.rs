@@ -1,5 +1,5 @@
-//! `metadata` and `targets/metadata`: what is said about families of metrics, by targets and by those who write
-//! remotely.
+//! `metadata` and `targets/metadata`: what is said about families of metrics, by targets, by those who write
+//! remotely, and by Vigie about its own.
 
 use super::{ApiFailure, success};
 use crate::{
@@ -31,6 +31,7 @@ pub(super) fn add(routes: &mut Routes, plane: &Plane, need: Need) {
 pub(super) fn families(plane: &Plane) -> Vec<Arc<Families>> {
     let mut all: Vec<Arc<Families>> = plane.observed.targets().into_iter().map(|t| t.families).collect();
     all.push(plane.write.families());
+    all.push(Arc::new(plane.observed.own_families()));
     all
 }
 

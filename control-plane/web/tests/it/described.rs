@@ -238,6 +238,8 @@ async fn what_is_said_about_metrics_is_told_once_for_all_who_say_it() {
     let all = data("/metadata").await;
     let gauge = json!([{"type": "gauge", "help": "the same everywhere", "unit": ""}]);
     assert_eq!((&all["shared"], all["up_total"].as_array().map(Vec::len)), (&gauge, Some(3)));
+    let own = json!([{"type": "counter", "help": "Its own.", "unit": ""}]);
+    assert_eq!(all["vigie_test_total"], own, "what Vigie writes itself");
     assert_eq!(data("/metadata?limit=1").await, json!({"shared": gauge}));
     assert_eq!(data("/metadata?limit=0").await, json!({}));
     let one = data("/metadata?metric=up_total&limit_per_metric=2").await;

@@ -3,6 +3,7 @@
 use alerting::{Alerting, RoutingConfig};
 use budget::{Authority, BudgetConfig};
 use collect::{
+    Families, Metadata, MetricType,
     otlp::{OtlpConfig, OtlpReceiver},
     remote_write::{Receiver, ReceiverConfig},
 };
@@ -69,6 +70,10 @@ pub(crate) struct Seen {
 }
 
 impl Observed for Seen {
+    fn own_families(&self) -> Families {
+        let about = Metadata { kind: MetricType::Counter, help: "Its own.".to_owned(), unit: String::new() };
+        Families::from([("vigie_test_total".to_owned(), about)])
+    }
     fn probes(&self) -> Vec<ProbeView> {
         self.probes.clone()
     }
