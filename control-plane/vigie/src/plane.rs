@@ -227,6 +227,7 @@ impl Vigie {
         told.by(&collector);
         settle(&ruling, &collector, &rules, &clock);
 
+        warn_of_alertmanagers(&loaded.shown);
         let shown = Arc::new(ArcSwap::from_pointee(loaded.shown));
         let rooms = Arc::new(Rooms {
             store: store.clone(),
@@ -393,11 +394,22 @@ impl Rooms {
         self.exemplars.resize(loaded.max_exemplars);
         self.store.set_late_window(loaded.out_of_order_window.unwrap_or(options.out_of_order_window));
         self.dashboards.store(Arc::new(loaded.dashboards));
+        warn_of_alertmanagers(&loaded.shown);
         self.shown.store(Arc::new(loaded.shown));
         if let Some(poke) = &*locked(&self.grafana) {
             poke.poke();
         }
         Ok(())
+    }
+}
+
+/// Somebody who moves over may count on those who got the alerts so far.
+fn warn_of_alertmanagers(shown: &ShownConfig) {
+    if !shown.alertmanagers.is_empty() {
+        tracing::warn!(
+            alertmanagers = ?shown.alertmanagers,
+            "alerts are not sent to the configured alertmanagers: Vigie delivers them itself, by --alertmanager-config or alerts/routing.yaml"
+        );
     }
 }
 

@@ -82,6 +82,9 @@ impl About for Nothing {
     fn job_config(&self, _: &str) -> Option<String> {
         None
     }
+    fn alertmanagers(&self) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 /// The routes as `web` declares them, and those that Vigie adds of what every service has.

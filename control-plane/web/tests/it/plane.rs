@@ -132,6 +132,9 @@ impl About for Process {
     fn job_config(&self, scrape_pool: &str) -> Option<String> {
         (scrape_pool == "api").then(|| "job_name: api\n".to_owned())
     }
+    fn alertmanagers(&self) -> Vec<String> {
+        vec!["http://am.test:9093/api/v2/alerts".to_owned()]
+    }
 }
 
 /// How the plane of a test differs from the usual one.

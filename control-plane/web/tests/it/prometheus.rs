@@ -634,6 +634,11 @@ async fn the_build_and_the_state_are_told() {
     let build = data(&vigie, &api, "/status/buildinfo", &[]).await;
     assert_eq!(build["version"], "3.14.0", "by which clients tell what they may ask");
     assert_eq!((&build["branch"], &build["revision"]), (&json!("Vigie"), &json!("1.2.3")));
+    assert_eq!(
+        data(&vigie, &api, "/alertmanagers", &[]).await,
+        json!({"activeAlertmanagers": [], "droppedAlertmanagers": [{"url": "http://am.test:9093/api/v2/alerts"}]}),
+        "nobody gets alerts but whom Vigie tells itself"
+    );
     assert_eq!(vigie.get("/-/healthy").await.status, 200);
     assert_eq!(vigie.get("/-/ready").await.status, 200);
     vigie.ready.store(false, std::sync::atomic::Ordering::Relaxed);
