@@ -40,4 +40,4 @@ pub use scrape::{
     ingest::{Families, Metadata},
     relabel::{RelabelRule, RelabelStep},
 };
-pub use self_::{SelfSource, tsdb_source};
+pub use self_::{SelfSource, registry_families, tsdb_source};

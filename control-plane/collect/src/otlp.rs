@@ -4,6 +4,7 @@
 //! write receiver then takes with all its limits, so that an answer here, too, means that it is on disk. What
 //! cannot be taken is counted and said: sums and histograms of differences among it.
 
+mod config;
 mod convert;
 mod data;
 mod json;
@@ -12,10 +13,16 @@ mod proto;
 #[cfg(test)]
 mod tests;
 
+pub use config::OtlpConfig;
+
 use crate::remote_write::{Inbox, Protocol, Receiver, Refusal, send::encode::Encoder, wire};
 use convert::Converted;
 use flate2::read::GzDecoder;
-use std::{borrow::Cow, io::Read, sync::Arc};
+use std::{
+    borrow::Cow,
+    io::Read,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 use tokio::sync::Semaphore;
 
 /// Bytes of a body, before and after it is decompressed.
@@ -64,12 +71,23 @@ pub enum Export {
 #[derive(Debug, Clone)]
 pub struct OtlpReceiver {
     receiver: Receiver,
+    config: Arc<Mutex<Arc<OtlpConfig>>>,
     turn: Arc<Semaphore>,
 }
 
 impl OtlpReceiver {
-    pub fn new(receiver: Receiver) -> OtlpReceiver {
-        OtlpReceiver { receiver, turn: Arc::new(Semaphore::new(WORKING)) }
+    pub fn new(receiver: Receiver, config: OtlpConfig) -> OtlpReceiver {
+        let config = Arc::new(Mutex::new(Arc::new(config)));
+        OtlpReceiver { receiver, config, turn: Arc::new(Semaphore::new(WORKING)) }
+    }
+
+    /// Translates otherwise from now on.
+    pub fn reload(&self, config: OtlpConfig) {
+        *self.config() = Arc::new(config);
+    }
+
+    fn config(&self) -> MutexGuard<'_, Arc<OtlpConfig>> {
+        self.config.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Where a body is put together.
@@ -82,11 +100,12 @@ impl OtlpReceiver {
         let Ok(turn) = Arc::clone(&self.turn).acquire_owned().await else {
             return Export::Refused(Refusal::Failed("Vigie is stopping".to_owned()));
         };
+        let config = Arc::clone(&self.config());
         let work = move || {
             let _turn = turn;
             let read = read(encoding, gzip, body.bytes())?;
             drop(body);
-            let converted = convert::convert(&read, &convert::Promotion::default());
+            let converted = convert::convert(&read, &config);
             let message = Encoder::default().labelled(&converted.series).to_vec();
             Ok((converted, message))
         };
@@ -120,7 +139,7 @@ impl OtlpReceiver {
 /// Whether a body is a request; it is converted all the way.
 pub(crate) fn made_of(encoding: Encoding, body: &[u8]) -> bool {
     let Ok(read) = read(encoding, false, body) else { return false };
-    let converted = convert::convert(&read, &convert::Promotion::default());
+    let converted = convert::convert(&read, &OtlpConfig::default());
     !Encoder::default().labelled(&converted.series).is_empty()
 }
 

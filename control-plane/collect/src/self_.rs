@@ -3,7 +3,7 @@
 //! Rooms below and beside this one return numbers; here they become series. A source is anything that can be
 //! read; a registry of the crate `prometheus` is one.
 
-use crate::recorder::Reading;
+use crate::{Families, Metadata, recorder::Reading, scrape::exposition};
 use model::{Labels, labels::METRIC_NAME, number};
 use prometheus::{
     Registry,
@@ -39,6 +39,22 @@ pub(crate) fn based(base: &Labels, readings: Vec<Reading>) -> Vec<Reading> {
         (builder.build(), v)
     };
     readings.into_iter().map(add).collect()
+}
+
+/// What a registry says about its metrics.
+pub fn registry_families(registry: &Registry) -> Families {
+    let told = |family: &MetricFamily| {
+        let kind = match family.get_field_type() {
+            MetricType::COUNTER => exposition::MetricType::Counter,
+            MetricType::GAUGE => exposition::MetricType::Gauge,
+            MetricType::HISTOGRAM => exposition::MetricType::Histogram,
+            MetricType::SUMMARY => exposition::MetricType::Summary,
+            MetricType::UNTYPED => exposition::MetricType::Unknown,
+        };
+        let about = Metadata { kind, help: family.help().to_owned(), unit: String::new() };
+        (family.name().to_owned(), about)
+    };
+    registry.gather().iter().map(told).collect()
 }
 
 /// The series of a registry, as a scrape of its text would give them.

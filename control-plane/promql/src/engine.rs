@@ -18,6 +18,7 @@ mod histograms;
 mod info;
 mod labels;
 mod over_time;
+mod pool;
 mod quota;
 mod range;
 mod rate;
@@ -37,7 +38,9 @@ use column::{Column, Grid};
 use eval::{Evaluated, Evaluator};
 pub(crate) use histograms::is_reset;
 use model::{Cancel, CancelReason, MatchOp, Select, SelectError, Timestamp, Value};
+pub use pool::{Lease, MemoryPool};
 pub use repeats::{Repeats, Shared};
+use std::sync::Arc;
 pub use steps::Steps;
 
 /// What the engine may do, and how.
@@ -51,6 +54,8 @@ pub struct EngineConfig {
     pub max_series: usize,
     /// How many bytes a query may hold at one time, its answer included.
     pub max_bytes: usize,
+    /// Memory that all its queries hold together, where that is bounded.
+    pub pool: Option<Arc<MemoryPool>>,
     /// How many steps a range query may have.
     pub max_steps: usize,
     /// Whether what Prometheus 3.14 has behind feature flags is allowed: experimental functions and aggregations,
@@ -77,6 +82,7 @@ impl Default for EngineConfig {
             max_samples: 50_000_000,
             max_series: 10_000_000,
             max_bytes: 1 << 30,
+            pool: None,
             max_steps: 11_000,
             experimental: false,
             delayed_name_removal: false,
@@ -127,6 +133,11 @@ pub enum EvalError {
         "the query would hold too much memory: the limit is {0} bytes (VIGIE_QUERY_MAX_MEMORY); take a shorter range, a larger step or fewer series"
     )]
     TooMuchMemory(usize),
+    /// It needs more memory than the queries beside it leave (`unavailable`).
+    #[error(
+        "the queries that run hold too much memory together: the limit is {0} bytes (VIGIE_QUERY_MAX_TOTAL_MEMORY); try again"
+    )]
+    TooMuchMemoryTogether(usize),
     /// The store failed (`internal`).
     #[error("reading series failed")]
     Store(#[source] SelectError),
@@ -261,7 +272,8 @@ impl Engine {
         }
         let span = end.checked_sub(start).unwrap_or(i64::MAX);
         let len = usize::try_from(span / step).unwrap_or(usize::MAX).saturating_add(1);
-        if len > self.config.max_steps {
+        // As Prometheus counts: the steps between the points.
+        if len > self.config.max_steps.saturating_add(1) {
             return bad(format!(
                 "exceeded maximum resolution of {} points per timeseries (VIGIE_QUERY_MAX_STEPS): try a larger step",
                 self.config.max_steps

@@ -72,8 +72,13 @@ impl Store<'_> {
                     self.select.label_values(METRIC_NAME, &self.request(std::slice::from_ref(name)))?;
                 if known.is_empty() {
                     let all = self.select.label_values(METRIC_NAME, &self.request(&[]))?;
-                    let meant = closest(&name.value, all.iter().take(MOST_NAMES).map(String::as_str));
-                    let meant = meant.map(|m| format!(", did you mean {m}?")).unwrap_or_default();
+                    // A store may know the name from other times.
+                    let others = all.iter().map(String::as_str).filter(|n| *n != &*name.value);
+                    let meant = closest(&name.value, others.take(MOST_NAMES));
+                    let meant = match meant {
+                        Some(meant) => format!(", did you mean {meant}?"),
+                        None => " at that time or in the day before".to_owned(),
+                    };
                     notes.info(span, format!("no metric named {}{meant}", shortened(&name.value)));
                     return Ok(());
                 }
@@ -138,6 +143,41 @@ mod tests {
     use crate::{Engine, MemoryStore, parse};
     use model::{Labels, Value};
 
+    /// A store that tells names from any time, as one does whose index has no times.
+    #[derive(Debug)]
+    struct Timeless(MemoryStore);
+
+    impl Select for Timeless {
+        fn select<'a>(
+            &'a self,
+            request: &SelectRequest<'_>,
+        ) -> Result<Box<dyn model::SeriesStream + 'a>, SelectError> {
+            self.0.select(request)
+        }
+        fn series(&self, request: &SelectRequest<'_>) -> Result<Vec<Labels>, SelectError> {
+            self.0.series(request)
+        }
+        fn label_names(&self, request: &SelectRequest<'_>) -> Result<Vec<String>, SelectError> {
+            self.0.label_names(request)
+        }
+        fn label_values(&self, name: &str, request: &SelectRequest<'_>) -> Result<Vec<String>, SelectError> {
+            let ever = SelectRequest::new(request.matchers, Timestamp::MIN, Timestamp::MAX);
+            self.0.label_values(name, if request.matchers.is_empty() { &ever } else { request })
+        }
+    }
+
+    #[test]
+    fn what_is_there_at_another_time_is_not_suggested_to_whoever_wrote_it() {
+        let store = Timeless(MemoryStore::new());
+        let labels = Labels::from_pairs([("__name__", "up"), ("job", "api")]);
+        store.0.push(&labels, 60_000, Value::Float(1.0), None).expect("pushed");
+        let (expr, cancel, late) = (parse("up").expect("parses"), Cancel::default(), 3 * MEMORY_MS);
+        let mut result = Engine::default().instant(&store, &expr, late, &cancel).expect("evaluates");
+        explain_empty(&store, &expr, &mut result, (late, late), &cancel).expect("looks");
+        let (_, infos) = result.annotations.texts("up", 0);
+        assert_eq!(infos, ["PromQL info: no metric named up at that time or in the day before (1:1)"]);
+    }
+
     #[test]
     fn an_empty_result_says_what_is_not_there() {
         let store = MemoryStore::new();
@@ -154,7 +194,10 @@ mod tests {
                 "rate(up[5m]) / http_request_total",
                 "PromQL info: no metric named http_request_total, did you mean http_requests_total? (1:16)",
             ),
-            ("nothing_like_it", "PromQL info: no metric named nothing_like_it (1:1)"),
+            (
+                "nothing_like_it",
+                "PromQL info: no metric named nothing_like_it at that time or in the day before (1:1)",
+            ),
             (
                 "up{instnce=\"a:1\"}",
                 "PromQL info: no series of up has label instnce, did you mean instance? (1:1)",

@@ -21,7 +21,7 @@ mod print;
 pub mod value;
 
 pub use ast::Expr;
-pub use engine::{Engine, EngineConfig, EvalError, Repeats, Shared, Steps};
+pub use engine::{Engine, EngineConfig, EvalError, Lease, MemoryPool, Repeats, Shared, Steps};
 pub use error::{ParseError, ParseErrors, Span};
 pub use memory::MemoryStore;
 pub use parse::{parse, parse_metric_selector};

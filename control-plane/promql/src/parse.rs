@@ -60,7 +60,7 @@ pub fn parse(input: &str) -> Result<Expr, ParseErrors> {
         return Err(e.into());
     }
     let expr = parser.expr(0)?;
-    parser.expect_end()?;
+    parser.expect_end("an operator or the end")?;
     if !parser.untyped {
         check::check(input, &expr, &mut parser.problems);
     }
@@ -75,7 +75,7 @@ pub fn parse_metric_selector(input: &str) -> Result<Vec<Matcher>, ParseErrors> {
     admitted(input)?;
     let mut parser = Parser::new(input);
     let expr = parser.bare_selector()?;
-    parser.expect_end()?;
+    parser.expect_end("the end of the selector")?;
     check::check(input, &expr, &mut parser.problems);
     match (parser.problems, expr.kind) {
         (problems, _) if !problems.is_empty() => Err(ParseErrors(problems)),
@@ -159,10 +159,10 @@ impl<'a> Parser<'a> {
         }
     }
 
-    fn expect_end(&mut self) -> Parsed<()> {
+    fn expect_end(&mut self, wanted: &str) -> Parsed<()> {
         match self.peek()?.kind {
             Kind::End => Ok(()),
-            _ => Err(self.unexpected("", "an operator or the end")),
+            _ => Err(self.unexpected("", wanted)),
         }
     }
 
@@ -366,9 +366,9 @@ impl<'a> Parser<'a> {
                 Ok(d) => Number { value: d.as_secs_f64(), duration: true },
                 Err(_) => {
                     let message = format!(
-                        "not a valid duration string: {:?}{}: write units from large to small, each once, like 1d12h30m",
+                        "not a valid duration string: {:?}{}",
                         shortened(text),
-                        meant::unit(text)
+                        meant::duration(text)
                     );
                     return Err(self.error(t.span, message));
                 }

@@ -1,7 +1,7 @@
 //! What a query gives back.
 
 use crate::{
-    engine::{Steps, date},
+    engine::{Lease, Steps, date},
     error::Span,
 };
 use model::{Labels, Timestamp, Value};
@@ -227,11 +227,13 @@ pub struct QueryStats {
     pub series_read: usize,
 }
 
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug)]
 pub struct QueryResult {
     pub value: QueryValue,
     pub annotations: Annotations,
     pub stats: QueryStats,
     /// What each step looked at, where that was [asked for](crate::EngineConfig::count_steps).
     pub steps: Option<Steps>,
+    /// What it takes of the memory that all queries share.
+    pub lease: Lease,
 }

@@ -77,6 +77,10 @@ impl About for Process {
     fn job_config(&self, scrape_pool: &str) -> Option<String> {
         self.config.load().jobs.get(scrape_pool).cloned()
     }
+
+    fn alertmanagers(&self) -> Vec<String> {
+        self.config.load().alertmanagers.clone()
+    }
 }
 
 fn milliseconds(ms: i64) -> String {

@@ -3,7 +3,7 @@
 use crate::{options::Options, prometheus_config, shown_config::ShownConfig};
 use alerting::RoutingConfig;
 use budget::BudgetConfig;
-use collect::{CollectConfig, CollectFiles, File, ProbeDefaults, remote_write::SendConfig};
+use collect::{CollectConfig, CollectFiles, File, ProbeDefaults, otlp::OtlpConfig, remote_write::SendConfig};
 use kit::{
     files,
     problem::{Problem, Problems},
@@ -27,6 +27,8 @@ pub struct Loaded {
     pub collect: CollectConfig,
     /// To whom samples are passed on.
     pub remote_write: SendConfig,
+    /// How OpenTelemetry's exports are translated.
+    pub otlp: OtlpConfig,
     pub rules: Vec<RuleFile>,
     pub rule_globals: rules::Globals,
     /// Exemplars that are kept.
@@ -84,6 +86,17 @@ impl Loaded {
             }
             None => Some(SendConfig::default()),
         };
+        let translated = match whole_prometheus {
+            true => scrape.clone(),
+            false => text_of(folder("probes/otlp.yaml"), false, &mut problems),
+        };
+        let otlp = match &translated {
+            Some((_, name, text)) => {
+                let file = File { name, text };
+                keep(OtlpConfig::parse(file, whole_prometheus, &|name| options.value(name)), &mut problems)
+            }
+            None => Some(OtlpConfig::default()),
+        };
         let mut rule_interval = RULE_INTERVAL;
         let mut out_of_order_window = None;
         let mut max_exemplars = tsdb::exemplars::DEFAULT_EXEMPLARS;
@@ -99,7 +112,11 @@ impl Loaded {
         };
         let rule_names: Vec<String> = rule_files.iter().map(|p| p.display().to_string()).collect();
         let shown = ShownConfig::new(
-            scrape.iter().chain(&sent).map(|(_, name, text)| (name.as_str(), text.as_str())),
+            scrape
+                .iter()
+                .chain(&sent)
+                .chain(&translated)
+                .map(|(_, name, text)| (name.as_str(), text.as_str())),
             &rule_names,
         );
         let collect =
@@ -134,21 +151,28 @@ impl Loaded {
         let sent = remote_write.as_ref().filter(|_| whole_prometheus);
         let external_labels = sent.map(|r| r.external_labels().clone()).unwrap_or_default();
         let rule_globals = rules::Globals { interval: rule_interval, external_labels };
-        match (collect, remote_write, routing, budgets, dashboards) {
-            (Some(collect), Some(remote_write), Some(routing), Some(budgets), Some(dashboards)) => problems
-                .into_result(Loaded {
-                    collect,
-                    remote_write,
-                    rules: rule_configs,
-                    rule_globals,
-                    max_exemplars,
-                    out_of_order_window,
-                    routing,
-                    budgets,
-                    dashboards,
-                    shown,
-                    files: names,
-                }),
+        match (collect, remote_write, otlp, routing, budgets, dashboards) {
+            (
+                Some(collect),
+                Some(remote_write),
+                Some(otlp),
+                Some(routing),
+                Some(budgets),
+                Some(dashboards),
+            ) => problems.into_result(Loaded {
+                collect,
+                remote_write,
+                otlp,
+                rules: rule_configs,
+                rule_globals,
+                max_exemplars,
+                out_of_order_window,
+                routing,
+                budgets,
+                dashboards,
+                shown,
+                files: names,
+            }),
             _ => Err(problems),
         }
     }

@@ -1,26 +1,39 @@
 //! The collector as the web shows it.
 
+use crate::own_series::families;
 use collect::{BeatError, Collector, Families, Health, RelabelStep, remote_write::Receiver};
 use model::Labels;
+use prometheus::Registry;
 use std::sync::{Arc, OnceLock};
 use web::{Beat, BeatOutcome, BeatRefusal, Observed, ProbeView, TargetView};
 
 #[derive(Debug)]
-pub(crate) struct Seen(pub(crate) Collector);
+pub(crate) struct Seen {
+    pub(crate) collector: Collector,
+    pub(crate) registry: Registry,
+}
 
-/// What is known about families of metrics: by targets, once there is a collector, and by those who push.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Told(Arc<OnceLock<Collector>>);
+/// What is known about families of metrics: by targets, once there is a collector, by those who push, and by Vigie.
+#[derive(Debug, Clone)]
+pub(crate) struct Told {
+    collector: Arc<OnceLock<Collector>>,
+    registry: Registry,
+}
 
 impl Told {
+    pub(crate) fn new(registry: Registry) -> Self {
+        Told { collector: Arc::default(), registry }
+    }
+
     pub(crate) fn by(&self, collector: &Collector) {
         // There is one collector for the life of a plane.
-        self.0.get_or_init(|| collector.clone());
+        self.collector.get_or_init(|| collector.clone());
     }
 
     pub(crate) fn families(&self, receiver: &Receiver) -> Families {
-        let mut all = Families::clone(&receiver.families());
-        for target in self.0.get().map(Collector::snapshot).unwrap_or_default().targets {
+        let mut all = families(&self.registry);
+        all.extend(receiver.families().iter().map(|(name, about)| (name.clone(), about.clone())));
+        for target in self.collector.get().map(Collector::snapshot).unwrap_or_default().targets {
             all.extend(target.families.iter().map(|(name, about)| (name.clone(), about.clone())));
         }
         all
@@ -45,6 +58,9 @@ fn cut_off(refused: usize) -> Option<String> {
 }
 
 impl Observed for Seen {
+    fn own_families(&self) -> Families {
+        families(&self.registry)
+    }
     fn probes(&self) -> Vec<ProbeView> {
         let view = |p: collect::ProbeStatus| {
             let good = p.results.iter().filter(|good| **good).count();
@@ -67,7 +83,7 @@ impl Observed for Seen {
                 conditions: p.conditions,
             }
         };
-        self.0.snapshot().probes.into_iter().map(view).collect()
+        self.collector.snapshot().probes.into_iter().map(view).collect()
     }
 
     fn targets(&self) -> Vec<TargetView> {
@@ -84,23 +100,23 @@ impl Observed for Seen {
             timeout: t.timeout,
             families: t.families,
         };
-        self.0.snapshot().targets.into_iter().map(view).collect()
+        self.collector.snapshot().targets.into_iter().map(view).collect()
     }
 
     fn dropped(&self) -> Vec<Labels> {
-        self.0.snapshot().dropped.into_iter().map(|d| d.discovered_labels).collect()
+        self.collector.snapshot().dropped.into_iter().map(|d| d.discovered_labels).collect()
     }
 
     fn scrape_pools(&self) -> Vec<String> {
-        self.0.snapshot().scrape_pools
+        self.collector.snapshot().scrape_pools
     }
 
     fn relabel_steps(&self, scrape_pool: &str, labels: &Labels) -> Option<Vec<RelabelStep>> {
-        self.0.relabel_steps(scrape_pool, labels)
+        self.collector.relabel_steps(scrape_pool, labels)
     }
 
     fn beat(&self, beat: Beat) -> BeatOutcome {
-        let collector = self.0.clone();
+        let collector = self.collector.clone();
         Box::pin(async move {
             let Beat { name, token, failed } = beat;
             collector.beat(&name, &token, collect::Beat { failed }).await.map_err(|e| match e {

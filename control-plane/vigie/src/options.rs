@@ -49,10 +49,15 @@ pub struct Options {
     pub settings: Settings,
 }
 
+/// What users' queries may hold together where nothing else is said: two of the largest.
+const TOTAL_QUERY_BYTES: usize = 2 << 30;
+
 /// What one query may take, and how many may run.
 #[derive(Debug, Clone)]
 pub struct QueryLimits {
     pub engine: EngineConfig,
+    /// Memory that queries of users may hold together.
+    pub total_bytes: usize,
     pub timeout: Duration,
     /// How many run at the same time, how many more wait, and for how long.
     pub concurrency: usize,
@@ -81,10 +86,19 @@ impl QueryLimits {
             }
             value
         };
-        let before = problems.len();
-        let bytes = size(settings, "VIGIE_QUERY_MAX_MEMORY", problems);
-        if bytes.is_none() && settings.get("VIGIE_QUERY_MAX_MEMORY").is_some() && problems.len() == before {
-            problems.push(setting_problem("VIGIE_QUERY_MAX_MEMORY", "must be more than 0"));
+        let bytes = |name: &str, default: usize, problems: &mut Problems| {
+            let before = problems.len();
+            let bytes = size(settings, name, problems);
+            if bytes.is_none() && settings.get(name).is_some() && problems.len() == before {
+                problems.push(setting_problem(name, "must be more than 0"));
+            }
+            bytes.map_or(default, |b| usize::try_from(b).unwrap_or(usize::MAX))
+        };
+        let max_bytes = bytes("VIGIE_QUERY_MAX_MEMORY", default.max_bytes, problems);
+        let total_bytes = bytes("VIGIE_QUERY_MAX_TOTAL_MEMORY", TOTAL_QUERY_BYTES.max(max_bytes), problems);
+        if total_bytes < max_bytes {
+            let why = "must not be less than VIGIE_QUERY_MAX_MEMORY";
+            problems.push(setting_problem("VIGIE_QUERY_MAX_TOTAL_MEMORY", why));
         }
         let default = EngineConfig { experimental: true, ..default };
         let default = match settings.get("VIGIE_QUERY_EXPERIMENTAL") {
@@ -96,9 +110,10 @@ impl QueryLimits {
                 max_samples: count("VIGIE_QUERY_MAX_SAMPLES", default.max_samples, problems),
                 max_series: count("VIGIE_QUERY_MAX_SERIES", default.max_series, problems),
                 max_steps: count("VIGIE_QUERY_MAX_STEPS", default.max_steps, problems),
-                max_bytes: bytes.map_or(default.max_bytes, |b| usize::try_from(b).unwrap_or(usize::MAX)),
+                max_bytes,
                 ..default
             },
+            total_bytes,
             timeout: time("VIGIE_QUERY_TIMEOUT", Duration::from_mins(2), problems),
             concurrency: count("VIGIE_QUERY_CONCURRENCY", 20, problems),
             queue: settings.parsed("VIGIE_QUERY_QUEUE", 100usize, problems),

@@ -1,6 +1,10 @@
 //! What Vigie writes about itself, beside its store's and its requests' figures: budgets, deliveries, rules,
 //! loops, the last reload.
 
+mod about;
+
+pub(crate) use about::families;
+
 use alerting::Alerting;
 use budget::Authority;
 use collect::SelfSource;

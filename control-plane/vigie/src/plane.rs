@@ -14,6 +14,7 @@ use arc_swap::ArcSwap;
 use budget::Authority;
 use collect::{
     CollectDeps, Collector, Health, SelfSource,
+    otlp::OtlpReceiver,
     remote_write::{Receiver, ReceiverConfig, Senders},
     tsdb_source,
 };
@@ -26,7 +27,7 @@ use kit::{
     tasks::{Poke, Schedule, Tasks},
 };
 use model::{AlertSink, Append, ExemplarSink, Labels, Select};
-use promql::Engine;
+use promql::{Engine, EngineConfig, MemoryPool};
 use rules::{Rules, RulesDeps};
 use state::State;
 use std::{
@@ -68,6 +69,7 @@ struct Rooms {
     store: Tsdb,
     collector: Collector,
     senders: Senders,
+    otlp: OtlpReceiver,
     exemplars: Exemplars,
     rules: Arc<Rules>,
     alerting: Arc<Alerting>,
@@ -190,8 +192,9 @@ impl Vigie {
         let exemplars = Exemplars::new(loaded.max_exemplars);
         let sink: Arc<dyn ExemplarSink> = Arc::new(exemplars.clone());
         let receiver = Receiver::new(Arc::clone(&append), Arc::clone(&sink), ReceiverConfig::default());
+        let otlp = OtlpReceiver::new(receiver.clone(), loaded.otlp);
         let sending = tasks.group();
-        let told = Told::default();
+        let told = Told::new(service.registry().clone());
         let senders = {
             let (told, receiver) = (told.clone(), receiver.clone());
             let families = move || told.families(&receiver);
@@ -223,11 +226,13 @@ impl Vigie {
         told.by(&collector);
         settle(&ruling, &collector, &rules, &clock);
 
+        warn_of_alertmanagers(&loaded.shown);
         let shown = Arc::new(ArcSwap::from_pointee(loaded.shown));
         let rooms = Arc::new(Rooms {
             store: store.clone(),
             collector: collector.clone(),
             senders,
+            otlp: otlp.clone(),
             exemplars: exemplars.clone(),
             rules: Arc::clone(&rules),
             alerting: Arc::clone(&alerting),
@@ -259,6 +264,9 @@ impl Vigie {
         let ready = Arc::new(AtomicBool::new(false));
         let limits = &options.queries;
         let places = Queries::new(limits.concurrency, limits.queue, limits.queue_wait);
+        // What users ask is bounded in sum; rules are not among it, and never wait for them.
+        let pool = Some(Arc::new(MemoryPool::new(limits.total_bytes)));
+        let asked = Engine::new(EngineConfig { pool, ..engine.config().clone() });
         let about = Process {
             started,
             options: Arc::clone(&options),
@@ -268,16 +276,17 @@ impl Vigie {
             config: shown,
         };
         let plane = Plane::new(Parts {
-            engine,
+            engine: Arc::new(asked),
             select,
             tsdb: Some(store.clone()),
             rules,
             alerting,
             budget,
-            observed: Arc::new(Seen(collector)),
+            observed: Arc::new(Seen { collector, registry: service.registry().clone() }),
             about: Arc::new(about),
             exemplars: Arc::new(exemplars.clone()),
             write: receiver,
+            otlp,
             state: state.clone(),
             clock,
             tasks: tasks.clone(),
@@ -380,14 +389,26 @@ impl Rooms {
         self.budget.reload(loaded.budgets);
         self.collector.reload(loaded.collect);
         self.senders.reload(loaded.remote_write);
+        self.otlp.reload(loaded.otlp);
         self.exemplars.resize(loaded.max_exemplars);
         self.store.set_late_window(loaded.out_of_order_window.unwrap_or(options.out_of_order_window));
         self.dashboards.store(Arc::new(loaded.dashboards));
+        warn_of_alertmanagers(&loaded.shown);
         self.shown.store(Arc::new(loaded.shown));
         if let Some(poke) = &*locked(&self.grafana) {
             poke.poke();
         }
         Ok(())
+    }
+}
+
+/// Somebody who moves over may count on those who got the alerts so far.
+fn warn_of_alertmanagers(shown: &ShownConfig) {
+    if !shown.alertmanagers.is_empty() {
+        tracing::warn!(
+            alertmanagers = ?shown.alertmanagers,
+            "alerts are not sent to the configured alertmanagers: Vigie delivers them itself, by --alertmanager-config or alerts/routing.yaml"
+        );
     }
 }
 

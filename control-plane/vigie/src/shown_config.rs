@@ -17,6 +17,8 @@ pub struct ShownConfig {
     pub yaml: String,
     /// Each job's part, by its name.
     pub jobs: BTreeMap<String, String>,
+    /// Where a Prometheus with this file would send its alerts.
+    pub alertmanagers: Vec<String>,
 }
 
 impl ShownConfig {
@@ -38,6 +40,7 @@ impl ShownConfig {
                     entry(&mut shown.yaml, key, section, 0, false);
                 }
             }
+            shown.alertmanagers.extend(alertmanagers(&doc.root));
             let Some(Kind::Seq(jobs)) = doc.root.get("scrape_configs").map(|n| &n.kind) else { continue };
             for job in jobs {
                 let mut yaml = String::new();
@@ -55,6 +58,30 @@ impl ShownConfig {
         }
         shown
     }
+}
+
+/// The addresses in `alerting.alertmanagers`, as far as they stand there.
+fn alertmanagers(root: &Node) -> Vec<String> {
+    let list = |node: &Node, name: &str| match node.get(name).map(|n| &n.kind) {
+        Some(Kind::Seq(items)) => items.clone(),
+        _ => Vec::new(),
+    };
+    let text = |node: &Node, name: &str, or: &str| {
+        node.get(name).and_then(Node::text).filter(|t| !t.is_empty()).unwrap_or(or).to_owned()
+    };
+    let mut out = Vec::new();
+    for one in root.get("alerting").map(|alerting| list(alerting, "alertmanagers")).unwrap_or_default() {
+        let (scheme, version) = (text(&one, "scheme", "http"), text(&one, "api_version", "v2"));
+        let prefix = text(&one, "path_prefix", "/");
+        let prefix = prefix.trim_matches('/');
+        let slash = if prefix.is_empty() { "" } else { "/" };
+        for group in list(&one, "static_configs") {
+            for target in list(&group, "targets").iter().filter_map(Node::text) {
+                out.push(format!("{scheme}://{target}{slash}{prefix}/api/{version}/alerts"));
+            }
+        }
+    }
+    out
 }
 
 /// Whether what has this name is for nobody's eyes. A path to a secret is no secret.
@@ -182,6 +209,22 @@ scrape_configs:
     tls_config: {key: hunter2, key_file: k.pem}
     http_sd_configs: [{url: 'https://me:hunter2@sd.example/x?token=hunter2&b=hunter2'}]
 ";
+
+    #[test]
+    fn the_alertmanagers_of_a_file_are_known_by_their_addresses() {
+        let text = "alerting:
+  alertmanagers:
+    - static_configs: [{targets: ['a:9093', 'b:9093']}]
+    - {scheme: https, path_prefix: /am/, static_configs: [{targets: [c]}]}
+    - dns_sd_configs: [{names: [d]}]
+";
+        let shown = ShownConfig::new([("p.yml", text)], &[]);
+        assert_eq!(
+            shown.alertmanagers,
+            ["http://a:9093/api/v2/alerts", "http://b:9093/api/v2/alerts", "https://c/am/api/v2/alerts"]
+        );
+        assert!(ShownConfig::new([("p.yml", FILE)], &[]).alertmanagers.is_empty());
+    }
 
     #[test]
     fn nothing_that_is_secret_is_shown_and_the_rest_reads_back() {

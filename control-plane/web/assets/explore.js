@@ -22,6 +22,11 @@ async function get(path) {
 const quoted = (s) => '"' + s.replace(/\\/g, "\\\\").replace(/"/g, '\\"').replace(/\n/g, "\\n") + '"';
 const literal = (s) => s.replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
 
+// A name as it may stand in an expression: outside of the classic alphabet it needs quotes, a metric's braces as well.
+const named = (s) => (/^[a-zA-Z_]\w*$/.test(s) ? s : quoted(s));
+const metricNamed = (s) => (/^[a-zA-Z_:][\w:]*$/.test(s) ? s : `{${quoted(s)}}`);
+const unquoted = (s) => s.replace(/\\(.)/g, "$1");
+
 // What stands before the cursor: a word to complete, and where it stands.
 function place() {
   const before = text.value.slice(0, text.selectionStart);
@@ -47,11 +52,15 @@ function place() {
     }
   }
   const open = stack[stack.length - 1];
-  const metric = open && open.c === "{" ? /([a-zA-Z_:][\w:]*)\s*$/.exec(open.before)?.[1] ?? "" : "";
+  const inside = open ? before.slice(open.before.length + 1) : "";
+  const plain = open && open.c === "{" ? /([a-zA-Z_:][\w:]*)\s*$/.exec(open.before)?.[1] : "";
+  const metric = plain || unquoted(/^\s*"((?:[^"\\]|\\.)*)"\s*,/.exec(inside)?.[1] ?? "");
   if (quote) {
-    const label = /([a-zA-Z_]\w*)\s*(?:=~|!~|!=|=)\s*$/.exec(before.slice(0, start - 1));
-    if (!open || open.c !== "{" || !label) return null;
-    return { kind: "value", metric, label: label[1], start, word: before.slice(start), quote };
+    if (!open || open.c !== "{") return null;
+    const word = unquoted(before.slice(start));
+    const label = /(?:([a-zA-Z_]\w*)|"((?:[^"\\]|\\.)*)")\s*(?:=~|!~|!=|=)\s*$/.exec(before.slice(0, start - 1));
+    if (label) return { kind: "value", metric, label: label[1] ?? unquoted(label[2]), start, word, quote };
+    return /^\s*["'`]$/.test(before.slice(open.before.length + 1, start)) ? { kind: "quoted", start, word, quote } : null;
   }
   const word = /[a-zA-Z_:][\w:]*$/.exec(before)?.[0] ?? "";
   const from = before.length - word.length;
@@ -65,31 +74,39 @@ function place() {
   return { kind: "name", start: from, word };
 }
 
+async function metricsLike(word) {
+  const set = encodeURIComponent(`{__name__=~${quoted(`(?i).*${literal(word)}.*`)},__name__!=""}`);
+  const found = (await get(`/api/v1/label/__name__/values?limit=${MOST}&match[]=${set}`)).data;
+  return found.sort((a, b) => Number(b.startsWith(word)) - Number(a.startsWith(word)));
+}
+
 async function look(at) {
   const match = at.metric ? quotedMatch(at.metric) : "";
   if (at.kind === "value") {
     const pattern = quoted(`.*${literal(at.word)}.*`);
     const name = at.metric ? `__name__=${quoted(at.metric)},` : "";
-    const set = encodeURIComponent(`{${name}${at.label}=~${pattern},${at.label}!=""}`);
+    const label = named(at.label);
+    const set = encodeURIComponent(`{${name}${label}=~${pattern},${label}!=""}`);
     const found = await get(`/api/v1/label/${encodeURIComponent(at.label)}/values?limit=${MOST}&match[]=${set}`);
     return found.data.map((name) => ({ name, insert: escaped(name, at.quote), about: "value" }));
   }
   if (at.kind === "label") {
     const found = await get(`/api/v1/labels${match ? `?match[]=${match}` : ""}`);
     const names = found.data.filter((name) => name !== "__name__" && name.includes(at.word));
-    return names.slice(0, MOST).map((name) => ({ name, insert: name, about: "label" }));
+    return names.slice(0, MOST).map((name) => ({ name, insert: named(name), about: "label" }));
+  }
+  if (at.kind === "quoted") {
+    return (await metricsLike(at.word)).map((name) => ({ name, insert: escaped(name, at.quote), about: "metric" }));
   }
   if (!at.word) return [];
   if (functions.length === 0) functions = (await get("/api/vigie/v1/functions")).functions;
   const word = at.word.toLowerCase();
   const known = functions.filter((f) => f.name.startsWith(word)).sort((a, b) => a.name.length - b.name.length);
-  const set = encodeURIComponent(`{__name__=~${quoted(`(?i).*${literal(at.word)}.*`)}}`);
-  const metrics = (await get(`/api/v1/label/__name__/values?limit=${MOST}&match[]=${set}`)).data;
-  metrics.sort((a, b) => Number(b.startsWith(at.word)) - Number(a.startsWith(at.word)));
+  const metrics = await metricsLike(at.word);
   return [
     ...known.map((f) => ({ name: f.name, insert: `${f.name}(`, about: f.signature, help: `${f.signature}: ${f.help}` })),
     ...KEYWORDS.filter((k) => k.startsWith(word)).map((k) => ({ name: k, insert: `${k} `, about: "keyword" })),
-    ...metrics.map((name) => ({ name, insert: name, about: "metric" })),
+    ...metrics.map((name) => ({ name, insert: metricNamed(name), about: "metric" })),
   ].slice(0, MOST);
 }
 

@@ -33,4 +33,6 @@ pub trait About: Send + Sync + std::fmt::Debug {
     fn config(&self) -> String;
     /// The part of it that is about one job; `None` where there is no such job.
     fn job_config(&self, scrape_pool: &str) -> Option<String>;
+    /// Alertmanagers that the configuration names, and that get nothing: Vigie delivers its alerts itself.
+    fn alertmanagers(&self) -> Vec<String>;
 }

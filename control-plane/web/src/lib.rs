@@ -22,7 +22,7 @@ pub use queries::Queries;
 pub use routes::{RouteInfo, Routes};
 
 use budget::Authority;
-use collect::{Families, RelabelStep, remote_write::Receiver};
+use collect::{Families, RelabelStep, otlp::OtlpReceiver, remote_write::Receiver};
 use kit::{clock::Clock, secret::Secret, tasks::Tasks};
 use model::{Labels, Select, Timestamp};
 use promql::Engine;
@@ -94,6 +94,8 @@ pub struct TargetView {
 
 /// What the collector shows of itself.
 pub trait Observed: Send + Sync + std::fmt::Debug {
+    /// What is said about Vigie's own series.
+    fn own_families(&self) -> Families;
     fn probes(&self) -> Vec<ProbeView>;
     /// Active targets.
     fn targets(&self) -> Vec<TargetView>;
@@ -153,6 +155,8 @@ pub struct Parts {
     pub about: Arc<dyn About>,
     /// Takes what is written remotely.
     pub write: Receiver,
+    /// Takes what OpenTelemetry exports, and hands it to the same.
+    pub otlp: OtlpReceiver,
     /// What is kept of exemplars.
     pub exemplars: Arc<dyn model::ExemplarSelect>,
     pub state: State,

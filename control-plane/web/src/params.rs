@@ -121,7 +121,7 @@ fn parse_time(name: &str, text: &str) -> Result<Timestamp, ApiFailure> {
             return Err(invalid(name, &format!("{text:?} is too far away")));
         }
         #[expect(clippy::cast_possible_truncation, reason = "checked above")]
-        return Ok((seconds * 1000.0).round() as i64);
+        return Ok((seconds.trunc() * 1000.0 + (seconds.fract() * 1000.0).round()) as i64);
     }
     // What Go prints for its smallest and largest time, beyond what other calendars know.
     match text {

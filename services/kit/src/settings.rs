@@ -99,6 +99,11 @@ pub const NAMES: &[(&str, &str, &str)] = &[
         "1GiB",
         "memory that a query, or a rule, may hold at one time, as it is counted",
     ),
+    (
+        "VIGIE_QUERY_MAX_TOTAL_MEMORY",
+        "2GiB, or VIGIE_QUERY_MAX_MEMORY where that is more",
+        "memory that all queries of users may hold together; what needs more is answered 503",
+    ),
     ("VIGIE_QUERY_MAX_STEPS", "11000", "points of each series that a range query may ask for"),
     (
         "VIGIE_QUERY_EXPERIMENTAL",

@@ -1,17 +1,21 @@
 //! Points of OpenTelemetry as samples of series.
 
 use super::{
+    config::OtlpConfig,
     data::{
         Attribute, Buckets, Exemplar, Kind, Metric, Point, ResourceMetrics, ScopeMetrics, Shape, Temporality,
     },
-    name::{LabelNamer, MetricNamer, unit_name},
+    name::{LabelNamer, unit_name},
 };
 use crate::{
     Metadata,
     remote_write::send::encode::{Labelled, Point as Sample},
     scrape::exposition::MetricType,
 };
-use model::{Histogram, Labels, Span, Timestamp, Value, labels::METRIC_NAME, number, stale_nan};
+use model::{
+    Histogram, Labels, Span, Timestamp, Value, histogram::CUSTOM_BUCKETS_SCHEMA, labels::METRIC_NAME, number,
+    stale_nan,
+};
 use std::{collections::BTreeMap, sync::Arc};
 
 /// The finest and the coarsest resolution that series have.
@@ -60,7 +64,8 @@ impl Converted {
     }
 }
 
-pub(crate) fn convert(all: &[ResourceMetrics], promotion: &Promotion) -> Converted {
+pub(crate) fn convert(all: &[ResourceMetrics], config: &OtlpConfig) -> Converted {
+    let promotion = &config.promotion;
     let mut out = Converted::default();
     for resource in all {
         let of_resource = resource_labels(&resource.attributes, promotion);
@@ -75,10 +80,10 @@ pub(crate) fn convert(all: &[ResourceMetrics], promotion: &Promotion) -> Convert
                 }
             };
             for metric in &scope.metrics {
-                Of { resource: outer.0, scope: outer.1, metric, promotion }.convert(&mut out);
+                Of { resource: outer.0, scope: outer.1, metric, config }.convert(&mut out);
             }
         }
-        target_info(resource, promotion, &mut out);
+        target_info(resource, config, &mut out);
     }
     out
 }
@@ -174,7 +179,7 @@ struct Of<'a> {
     resource: &'a [Outer; 2],
     scope: &'a Outer,
     metric: &'a Metric,
-    promotion: &'a Promotion,
+    config: &'a OtlpConfig,
 }
 
 /// Where the series of one point go.
@@ -210,7 +215,7 @@ impl Of<'_> {
             (Shape::Gauge, _) => Kind::Gauge,
             _ => Kind::Other,
         };
-        let named = match MetricNamer::default().name(name, &self.metric.unit, suffix) {
+        let named = match self.config.metrics.name(name, &self.metric.unit, suffix) {
             Ok(named) => named,
             Err(why) => return out.reject(points.len(), || why),
         };
@@ -220,7 +225,7 @@ impl Of<'_> {
             unit: unit_name(&self.metric.unit),
         });
         for point in points {
-            let labels = labels(self.resource, self.scope, &point.attributes, self.promotion.labels);
+            let labels = labels(self.resource, self.scope, &point.attributes, self.config.promotion.labels);
             let made = labels.and_then(|labels| {
                 let bytes: usize = labels.iter().map(|(name, value)| name.len() + value.len()).sum();
                 let series = point.bucket_counts.len() + point.quantiles.len() + 3;
@@ -234,6 +239,7 @@ impl Of<'_> {
                 let mut to = Making { labels, point, about: Arc::clone(&about), out: Vec::new() };
                 match shape {
                     Shape::Gauge | Shape::Sum => to.put(&named, "", None, point.value),
+                    Shape::Histogram if self.config.custom_buckets => to.custom(&named)?,
                     Shape::Histogram => to.classic(&named)?,
                     Shape::Exponential => to.native(&named)?,
                     Shape::Summary => to.summary(&named),
@@ -299,9 +305,9 @@ impl Making<'_> {
         }
     }
 
-    /// A histogram with bounds of its own: a series for each bucket.
-    fn classic(&mut self, name: &str) -> Result<(), String> {
-        let Point { bounds, bucket_counts, count, .. } = self.point;
+    /// Makes sure that the buckets of a histogram with bounds of its own are as many as those make.
+    fn bounded(&self) -> Result<(), String> {
+        let Point { bounds, bucket_counts, .. } = self.point;
         if !bucket_counts.is_empty() && bucket_counts.len() != bounds.len() + 1 {
             return Err(format!(
                 "a histogram has {} buckets and {} bounds",
@@ -312,6 +318,13 @@ impl Making<'_> {
         if bounds.len() > MOST_BUCKETS {
             return Err(format!("a histogram has more than {MOST_BUCKETS} buckets"));
         }
+        Ok(())
+    }
+
+    /// A histogram with bounds of its own: a series for each bucket.
+    fn classic(&mut self, name: &str) -> Result<(), String> {
+        let Point { bounds, bucket_counts, count, .. } = self.point;
+        self.bounded()?;
         self.sum_and_count(name);
         let mut exemplars: Vec<&Exemplar> = self.point.exemplars.iter().collect();
         exemplars.sort_by(|a, b| a.value.total_cmp(&b.value));
@@ -333,6 +346,38 @@ impl Making<'_> {
         self.put(name, "_bucket", Some(("le", number::format(bound))), float(so_far));
         if let Some(one) = self.out.last_mut() {
             one.exemplars = within.iter().map(|e| exemplar(e)).collect();
+        }
+    }
+
+    /// A histogram with bounds of its own: one series of native histograms that have them.
+    fn custom(&mut self, name: &str) -> Result<(), String> {
+        let Point { bounds, bucket_counts, .. } = self.point;
+        self.bounded()?;
+        // That of the last bucket goes without saying.
+        if !bounds.iter().is_sorted_by(|a, b| a < b) || !bounds.iter().all(|b| b.is_finite()) {
+            return Err("a histogram's bounds are no numbers that ascend".to_owned());
+        }
+        let mut histogram = Histogram {
+            schema: CUSTOM_BUCKETS_SCHEMA,
+            custom_bounds: Some(bounds.as_slice().into()),
+            sum: stale_nan(),
+            ..Histogram::default()
+        };
+        if !self.ended() {
+            let length = u32::try_from(bucket_counts.len()).unwrap_or(u32::MAX);
+            histogram.positive_spans = if length > 0 { vec![Span { offset: 0, length }] } else { Vec::new() };
+            histogram.positive = bucket_counts.iter().map(|count| float(*count)).collect();
+            histogram.count = float(self.point.count);
+            histogram.sum = self.point.sum.unwrap_or_default();
+        }
+        self.native_point(name, histogram);
+        Ok(())
+    }
+
+    fn native_point(&mut self, name: &str, histogram: Histogram) {
+        self.push(name, None, Value::Histogram(Arc::new(histogram)));
+        if let Some(one) = self.out.last_mut() {
+            one.exemplars = self.point.exemplars.iter().map(exemplar).collect();
         }
     }
 
@@ -365,10 +410,7 @@ impl Making<'_> {
             negative,
             ..Histogram::default()
         };
-        self.push(name, None, Value::Histogram(Arc::new(histogram)));
-        if let Some(one) = self.out.last_mut() {
-            one.exemplars = point.exemplars.iter().map(exemplar).collect();
-        }
+        self.native_point(name, histogram);
         Ok(())
     }
 }
@@ -416,12 +458,13 @@ fn exemplar(e: &Exemplar) -> model::Exemplar {
 }
 
 /// What is known about a resource beside its name, as a series that queries can join.
-fn target_info(resource: &ResourceMetrics, promotion: &Promotion, out: &mut Converted) {
+fn target_info(resource: &ResourceMetrics, config: &OtlpConfig, out: &mut Converted) {
     const IDENTITY: [&str; 3] = ["service.namespace", "service.name", "service.instance.id"];
     let points = resource.scopes.iter().flat_map(|s| &s.metrics).flat_map(|m| &m.points);
     let Some(newest) = points.map(|p| p.at).max() else { return };
-    let others = resource.attributes.iter().filter(|(name, _)| !IDENTITY.contains(&name.as_str()));
-    let Ok(mut labels) = translated(others, promotion.labels) else { return };
+    let shown = |name: &str| config.keep_identifying || !IDENTITY.contains(&name);
+    let others = resource.attributes.iter().filter(|(name, _)| shown(name));
+    let Ok(mut labels) = translated(others, config.promotion.labels) else { return };
     labels.retain(|_, value| !value.is_empty());
     let identity: Vec<_> =
         identity(&resource.attributes).into_iter().filter(|(_, v)| !v.is_empty()).collect();

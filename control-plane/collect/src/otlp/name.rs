@@ -1,7 +1,6 @@
 //! OpenTelemetry's names in the alphabet of Prometheus, with unit and type behind them.
 //!
-//! The strategy is Prometheus's default, `UnderscoreEscapingWithSuffixes`; the parts of the others are here too,
-//! so that the tables of their owner can be held against them.
+//! The strategy is Prometheus's default, `UnderscoreEscapingWithSuffixes`, unless the configuration names another.
 
 use super::data::Kind;
 
@@ -212,6 +211,8 @@ fn digits_escaped(name: &mut String) {
 /// How labels are named.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct LabelNamer {
+    /// Names stay as they are.
+    pub(crate) utf8: bool,
     /// `key` before a name that begins with one underscore.
     pub(crate) mark_underscore: bool,
     /// Runs of underscores stay.
@@ -224,6 +225,9 @@ impl LabelNamer {
     pub(crate) fn name(&self, name: &str) -> Result<String, String> {
         if name.is_empty() {
             return Err("label name is empty".to_owned());
+        }
+        if self.utf8 {
+            return Ok(name.to_owned());
         }
         let mut out = String::with_capacity(name.len() + 4);
         // What is between two underscores at both ends is reserved, and keeps them.

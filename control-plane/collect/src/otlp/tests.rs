@@ -1,6 +1,7 @@
 //! Names, labels and samples, held against the tables of their owners.
 
 use super::{
+    OtlpConfig,
     convert::{Promotion, convert, labels, resource_labels, scope_labels},
     data::{Attribute, Kind, Metric, Point, ResourceMetrics, ScopeMetrics, Shape, Temporality},
     json,
@@ -88,7 +89,7 @@ fn labels_are_named_as_the_translators_table_says() {
             (true, false, &["sanitizedUnderscoreLabelSanitization", plain], "wantSanitizationError"),
         ] {
             let name = text(case, "label");
-            let got = LabelNamer { mark_underscore, keep_underscores }.name(name);
+            let got = LabelNamer { utf8: false, mark_underscore, keep_underscores }.name(name);
             let error = case[error].as_str().or(case["wantSanitizationError"].as_str());
             let want = fields.iter().find_map(|f| case[*f].as_str()).unwrap_or("");
             let fits = match (&got, error) {
@@ -138,6 +139,7 @@ fn attributes_become_labels_as_the_table_says() {
             ignore_resource: list(&case["ignoreResourceAttributes"]),
             scope: case["promoteScope"] == true,
             labels: LabelNamer {
+                utf8: false,
                 mark_underscore: case["labelNameUnderscoreSanitization"] == true,
                 keep_underscores: case["labelNamePreserveMultipleUnderscores"] == true,
             },
@@ -174,7 +176,7 @@ const EXPORT: &str = r#"{"resourceMetrics": [{
 #[test]
 fn an_export_becomes_series() {
     let read = json::read(EXPORT.as_bytes()).expect("reads");
-    let made = convert(&read, &Promotion::default());
+    let made = convert(&read, &OtlpConfig::default());
     let shown: Vec<String> = made
         .series
         .iter()
@@ -209,6 +211,88 @@ fn an_export_becomes_series() {
     assert!(made.why.contains("\"delta\"") && made.why.contains("cumulative"), "{}", made.why);
 }
 
+fn configured(text: &str) -> Result<OtlpConfig, String> {
+    let file = crate::File { name: "otlp.yaml", text };
+    OtlpConfig::parse(file, false, &|_| None).map_err(|problems| problems.to_string())
+}
+
+/// The labels of all series that come of an export.
+fn series(text: &str) -> Vec<String> {
+    let config = configured(text).expect("reads");
+    let made = convert(&json::read(EXPORT.as_bytes()).expect("reads"), &config);
+    made.series.iter().map(|s| s.labels.to_string()).collect()
+}
+
+#[test]
+fn the_configuration_says_how_exports_are_translated() {
+    for (text, some) in [
+        ("", r#"{__name__="http_requests_total", http_route="/", job="shop"}"#),
+        (
+            "otlp: {promote_resource_attributes: [host.cpus, other]}",
+            r#"{__name__="http_requests_total", host_cpus="8", http_route="/", job="shop"}"#,
+        ),
+        (
+            "otlp: {promote_all_resource_attributes: true, ignore_resource_attributes: [service.name]}",
+            r#"{__name__="http_requests_total", host_cpus="8", http_route="/", job="shop"}"#,
+        ),
+        (
+            "otlp: {translation_strategy: NoTranslation}",
+            r#"{__name__="http.requests", "http.route"="/", job="shop"}"#,
+        ),
+        (
+            "otlp: {translation_strategy: NoUTF8EscapingWithSuffixes}",
+            r#"{__name__="http.requests_total", "http.route"="/", job="shop"}"#,
+        ),
+        (
+            "otlp: {translation_strategy: UnderscoreEscapingWithoutSuffixes}",
+            r#"{__name__="http_requests", http_route="/", job="shop"}"#,
+        ),
+        (
+            "otlp: {keep_identifying_resource_attributes: true}",
+            r#"{__name__="target_info", host_cpus="8", job="shop", service_name="shop"}"#,
+        ),
+        ("otlp: {convert_histograms_to_nhcb: true}", r#"{__name__="latency_seconds", job="shop"}"#),
+    ] {
+        let all = series(text);
+        assert!(all.iter().any(|labels| labels == some), "{text}: {some}: {all:#?}");
+    }
+    let labels = OtlpConfig::default().promotion.labels;
+    for (attribute, label) in [("_own", "key_own"), ("a__b", "a__b"), ("__kept", "__kept")] {
+        assert_eq!(labels.name(attribute).as_deref(), Ok(label));
+    }
+    let config = configured("otlp: {convert_histograms_to_nhcb: true}").expect("reads");
+    let made = convert(&json::read(EXPORT.as_bytes()).expect("reads"), &config);
+    let Sample::Histogram(h) = &made.series[1].point.value else { panic!("no histogram") };
+    assert_eq!((h.custom_bounds.as_deref(), &h.positive[..]), (Some(&[0.5][..]), &[1.0, 2.0][..]));
+    assert_eq!((h.schema, h.count, h.sum), (-53, 3.0, 1.5));
+}
+
+#[test]
+fn what_is_wrong_with_the_configuration_is_told_with_its_place() {
+    for (text, why) in [
+        (
+            "otlp: {translation_strategy: Shouting}",
+            "otlp.yaml:1:30: \"Shouting\" is none of UnderscoreEscaping",
+        ),
+        (
+            "otlp: {promote_all_resource_attributes: true, promote_resource_attributes: [a]}",
+            "it cannot be there beside",
+        ),
+        ("otlp: {ignore_resource_attributes: [a]}", "it needs `promote_all_resource_attributes: true`"),
+        ("otlp: {promote_resource_attributes: [a, a]}", "\"a\" is there twice"),
+        ("otlp: {promote_resource_attributes: ['']}", "an attribute has a name"),
+        ("otlp: {promote: [a]}", "unknown field `promote`"),
+        ("otpl: {}", "unknown field `otpl`"),
+    ] {
+        let problems = configured(text).expect_err(text);
+        assert!(problems.contains(why), "{text}: {problems}");
+    }
+    let file =
+        crate::File { name: "p.yml", text: "scrape_configs: []\notlp: {promote_scope_metadata: true}" };
+    let whole = OtlpConfig::parse(file, true, &|_| None).expect("others read the rest of it");
+    assert!(whole.promotion.scope);
+}
+
 /// A field of bytes.
 fn put(field: u8, body: &[u8]) -> Vec<u8> {
     assert!(body.len() < 128, "one byte holds the length");
@@ -228,7 +312,7 @@ fn protobuf_reads_as_json_does() {
     let metric = [put(1, b"http.requests"), put(3, b"1"), put(7, &sum)].concat();
     let resource = put(1, &[put(1, b"service.name"), put(2, &put(1, b"shop"))].concat());
     let all = put(1, &[put(1, &resource), put(2, &put(2, &metric))].concat());
-    let made = convert(&proto::read(&all).expect("reads"), &Promotion::default());
+    let made = convert(&proto::read(&all).expect("reads"), &OtlpConfig::default());
     assert_eq!(made.series.len(), 1);
     assert_eq!(
         made.series[0].labels.to_string(),
@@ -276,7 +360,7 @@ fn buckets_do_not_multiply_labels_without_end() {
     };
     let scope = ScopeMetrics { metrics: vec![metric], ..ScopeMetrics::default() };
     let all = [ResourceMetrics { scopes: vec![scope], ..ResourceMetrics::default() }];
-    let made = convert(&all, &Promotion::default());
+    let made = convert(&all, &OtlpConfig::default());
     assert_eq!((made.series.len(), made.rejected), (0, 1));
     assert!(made.why.contains("more than 64 MiB"), "{}", made.why);
 }

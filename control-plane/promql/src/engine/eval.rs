@@ -131,7 +131,13 @@ impl<'a> Evaluator<'a> {
     pub(crate) fn result(self, value: QueryValue) -> QueryResult {
         let (peak_samples, peak_bytes) = (self.quota.peak_samples, self.quota.peak_bytes);
         let stats = QueryStats { peak_samples, peak_bytes, ..self.stats };
-        QueryResult { value, stats, annotations: self.annotations, steps: self.steps }
+        QueryResult {
+            value,
+            stats,
+            annotations: self.annotations,
+            steps: self.steps,
+            lease: self.quota.lease,
+        }
     }
 
     pub(crate) fn release(&mut self, samples: usize) {

@@ -3,7 +3,7 @@
 //! Figures are counted, not measured: the same query over the same data always ends the same way. Bytes are what the
 //! evaluator's own columns, accumulators and made-up labels take; what a store needs to read is the store's.
 
-use super::{EngineConfig, EvalError, LIGHT_LOOKS};
+use super::{EngineConfig, EvalError, LIGHT_LOOKS, pool::Lease};
 
 /// Time and value of a sample while it is held.
 const SAMPLE_BYTES: usize = 16;
@@ -24,6 +24,8 @@ pub(crate) struct Quota<'a> {
     held: Held,
     series: usize,
     looked: usize,
+    /// What it has of the memory of all queries.
+    pub(crate) lease: Lease,
     pub(crate) peak_samples: usize,
     pub(crate) peak_bytes: usize,
 }
@@ -40,7 +42,8 @@ pub(crate) struct Held {
 
 impl<'a> Quota<'a> {
     pub(crate) fn new(config: &'a EngineConfig) -> Self {
-        Quota { config, held: Held::default(), series: 0, looked: 0, peak_samples: 0, peak_bytes: 0 }
+        let lease = Lease::of(config.pool.as_ref());
+        Quota { config, held: Held::default(), series: 0, looked: 0, lease, peak_samples: 0, peak_bytes: 0 }
     }
 
     /// What is held now, to come [back to](Quota::back_to).
@@ -126,6 +129,6 @@ impl<'a> Quota<'a> {
         if bytes > self.config.max_bytes {
             return Err(EvalError::TooMuchMemory(self.config.max_bytes));
         }
-        Ok(())
+        self.lease.cover(bytes)
     }
 }

@@ -108,7 +108,8 @@ fn a_query_stops_at_its_limits() {
         engine.range(&store, &parse(query).expect("parses"), 0, end, step, &Cancel::default()).err()
     };
     assert!(run("a", 100_000, 10_000).is_none());
-    assert!(matches!(run("a", 1_000_000, 10_000), Some(EvalError::BadData(_))));
+    assert!(matches!(run("a", 1_010_000, 10_000), Some(EvalError::BadData(_))));
+    assert!(matches!(run("a", 1_000_000, 10_000), Some(EvalError::TooManySamples(50))));
     assert!(matches!(run("a", 800_000, 10_000), Some(EvalError::TooManySamples(50))));
     assert!(matches!(run("rate(a[15m])", 900_000, 900_000), Some(EvalError::TooManySamples(50))));
     assert!(matches!(run("max_over_time(vector(1)[1h:1ms])", 0, 1), Some(EvalError::TooManySamples(50))));

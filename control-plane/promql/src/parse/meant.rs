@@ -60,8 +60,19 @@ pub(super) fn instead(kind: Kind, text: &str, wanted: &str) -> String {
     match kind {
         Kind::Word if wanted.starts_with("an operator") => {
             let lower = text.to_ascii_lowercase();
-            let closest = function::closest(&lower, KEYWORDS.into_iter());
-            closest.filter(|meant| *meant != text).map(question).unwrap_or_default()
+            match &*lower {
+                "by" | "without" => {
+                    format!(
+                        ": it goes with an aggregation, and has its labels in parentheses, like sum {lower} (job) (up)"
+                    )
+                }
+                "on" | "ignoring" | "group_left" | "group_right" | "bool" => {
+                    ": it stands right after an operator, like a / on (job) b".to_owned()
+                }
+                // At the right word in the wrong place there is nothing to correct.
+                word if KEYWORDS.contains(&word) => String::new(),
+                word => function::closest(word, KEYWORDS.into_iter()).map(question).unwrap_or_default(),
+            }
         }
         Kind::Word if wanted == "string" => {
             format!(": values of labels stand in quotes, {:?}", crate::error::shortened(text))
@@ -102,6 +113,15 @@ pub(super) fn unit(literal: &str) -> String {
     let upper = ["ms", "s", "m", "h", "d", "w", "y"].into_iter().find(|u| *u == lower);
     let meant = known.or(upper).map(|unit| format!("{number}{unit}"));
     meant.filter(|meant| meant != literal).map(question).unwrap_or_default()
+}
+
+/// Instead of what looks like a duration, and is none.
+pub(super) fn duration(literal: &str) -> String {
+    let units = literal.trim_start_matches(|c: char| c.is_ascii_digit());
+    if matches!(units, "ms" | "s" | "m" | "h" | "d" | "w" | "y") {
+        return ": the longest one has 292 years".to_owned();
+    }
+    format!("{}: write units from large to small, each once, like 1d12h30m", unit(literal))
 }
 
 /// What is missing at an argument of another type.

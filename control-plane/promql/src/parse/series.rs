@@ -71,7 +71,7 @@ pub fn parse_histogram(input: &str) -> Result<Histogram, ParseErrors> {
 pub fn parse_labels(input: &str) -> Result<Labels, ParseErrors> {
     let mut parser = Parser::new(input);
     let labels = parser.metric()?;
-    parser.expect_end()?;
+    parser.expect_end("a sample or the end")?;
     Ok(labels)
 }
 

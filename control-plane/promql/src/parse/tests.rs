@@ -112,6 +112,10 @@ fn an_error_asks_whether_something_else_was_meant() {
         ("a unles b", "1:3", "did you mean \"unless\"?"),
         ("a ofset 5m", "1:3", "did you mean \"offset\"?"),
         ("sum(a) bi (c)", "1:8", "did you mean \"by\"?"),
+        ("sum by job (a)", "1:5", "labels in parentheses, like sum by (job) (up)"),
+        ("a on (job) b", "1:3", "it stands right after an operator"),
+        ("rate(a[300y])", "1:8", "the longest one has 292 years"),
+        ("rate(a[1m1h])", "1:8", "write units from large to small"),
         ("(a + b", "1:7", "the one at 1:1 is never closed"),
         ("sum(a))", "1:7", "it closes nothing"),
         ("a{b=\u{201c}c\u{201d}}", "1:5", "write plain quotes"),
@@ -135,7 +139,11 @@ fn a_match_parameter_gives_its_matchers() {
     let shown: Vec<String> = matchers.iter().map(ToString::to_string).collect();
     assert_eq!(shown, ["job=~\"a|b\"", "x!=\"\"", "__name__=\"up\""]);
     assert!(parse_metric_selector("up[5m]").is_err());
-    assert!(parse_metric_selector("up offset 5m").is_err());
+    let refused = parse_metric_selector("up offset 5m").expect_err("refused").to_string();
+    assert_eq!(
+        refused,
+        "1:4: parse error: unexpected identifier \"offset\", expected the end of the selector"
+    );
     assert!(parse_metric_selector("{}").is_err());
     assert!(parse_metric_selector("").is_err());
 }

@@ -198,7 +198,8 @@ fn again(engine: &Engine, store: &MemoryStore, eval: &Eval, expr: &Expr, at: i64
         }
         _ => QueryValue::Vector(samples),
     };
-    let middle = QueryResult { value, annotations: ranged.annotations, stats: ranged.stats, steps: None };
+    let QueryResult { annotations, stats, lease, .. } = ranged;
+    let middle = QueryResult { value, annotations, stats, steps: None, lease };
     compare(eval, &middle, false).map_err(|e| format!("in the middle of a range query: {e}"))
 }
 

@@ -7,7 +7,7 @@ use crate::{
     remote_write::{World, now_ms, request},
     until,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::{fs, process::Command};
 
 /// What promtool answers, or `None` after saying that it is not here.
@@ -106,6 +106,58 @@ async fn a_prometheus_federates_from_vigie() {
         assert!((seconds * 1000.0 - at as f64).abs() < 1.0, "the sample's own time: {series}");
     }
     assert_eq!(world.query(reader, "sum(pushed)").await.map(|v| v[0]["value"][1].clone()), Ok("15".into()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_series_of_its_own_has_metadata() {
+    let world = World::new();
+    let port = Ports::new().free();
+    fs::create_dir_all(world.path("config")).expect("a folder");
+    let _vigie = world.vigie(port);
+    world.answers(port, "/-/ready").await;
+    let own = "group by (__name__) ({__name__=~\"(vigie|ai|http|process)_.+\"})";
+    let found = until("its series are there", PATIENCE, || async {
+        let found = world.query(port, own).await?;
+        if found.len() > 50 { Ok(found) } else { Err(format!("{} names", found.len())) }
+    })
+    .await;
+    let told = world.ask(port, "/api/v1/metadata", &[]).await["data"].clone();
+    for series in found {
+        let name = series["metric"]["__name__"].as_str().expect("a name");
+        let parts = ["_bucket", "_sum", "_count"];
+        let family = parts.iter().find_map(|part| name.strip_suffix(part)).unwrap_or(name);
+        let about = told.get(name).unwrap_or(&told[family]);
+        let (kind, help) = (about[0]["type"].as_str().unwrap_or(""), about[0]["help"].as_str().unwrap_or(""));
+        assert!(!help.is_empty(), "nothing is said about {name}");
+        assert_eq!(kind == "counter", name.ends_with("_total"), "{name} is a {kind}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn exports_are_translated_as_a_file_says_from_its_reload_on() {
+    let world = World::new();
+    let port = Ports::new().free();
+    let file = world.path("config/probes/otlp.yaml");
+    fs::create_dir_all(world.path("config/probes")).expect("a folder");
+    fs::write(&file, "otlp: {promote_resource_attributes: [host.name]}").expect("a file");
+    let _vigie = world.vigie(port);
+    world.answers(port, "/-/ready").await;
+    let text = |key: &str, value: &str| json!({"key": key, "value": {"stringValue": value}});
+    let export = async || {
+        let point = json!({"asDouble": 1.5, "timeUnixNano": (now_ms() * 1_000_000).to_string()});
+        let metric = json!({"name": "room.heat", "unit": "Cel", "gauge": {"dataPoints": [point]}});
+        let resource = json!({"attributes": [text("service.name", "s"), text("host.name", "h")]});
+        let all = json!([{"resource": resource, "scopeMetrics": [{"metrics": [metric]}]}]);
+        world.post(port, "/api/v1/otlp/v1/metrics", &json!({"resourceMetrics": all})).await;
+    };
+    export().await;
+    let found = world.query(port, "room_heat_celsius").await.expect("an answer");
+    assert_eq!(found[0]["metric"]["host_name"], "h", "{found:?}");
+    fs::write(&file, "otlp: {translation_strategy: NoTranslation}").expect("a file");
+    world.post(port, "/-/reload", &Value::Null).await;
+    export().await;
+    let found = world.query(port, "{\"room.heat\"}").await.expect("an answer");
+    assert_eq!(found[0]["metric"], json!({"__name__": "room.heat", "job": "s"}));
 }
 
 #[tokio::test(flavor = "multi_thread")]

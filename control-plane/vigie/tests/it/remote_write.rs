@@ -136,6 +136,13 @@ impl World {
         body["data"]["result"].as_array().cloned().ok_or_else(|| body.to_string())
     }
 
+    /// Posts JSON, and expects it to be taken.
+    pub(crate) async fn post(&self, port: u16, path: &str, body: &Value) {
+        let request = self.http.post(format!("http://127.0.0.1:{port}{path}")).json(body);
+        let answer = request.send().await.expect("an answer");
+        assert!(answer.status().is_success(), "{path}: {}", answer.text().await.unwrap_or_default());
+    }
+
     /// What a server answers at `path`.
     pub(crate) async fn ask(&self, port: u16, path: &str, params: &[(&str, &str)]) -> Value {
         let request = self.http.get(format!("http://127.0.0.1:{port}{path}")).query(params);

@@ -7,7 +7,10 @@ use crate::{
 };
 use alerting::{Alerting, RoutingConfig};
 use budget::{Authority, BudgetConfig};
-use collect::remote_write::{Receiver, ReceiverConfig};
+use collect::{
+    otlp::{OtlpConfig, OtlpReceiver},
+    remote_write::{Receiver, ReceiverConfig},
+};
 use http::{Method, StatusCode};
 use kit::{clock::Clock, tasks::Tasks};
 use model::{AlertSink, Append, Labels, NoExemplars, Select};
@@ -32,6 +35,9 @@ const SERVICE: &str = "service-0123456789abcdef";
 struct Nothing;
 
 impl Observed for Nothing {
+    fn own_families(&self) -> collect::Families {
+        collect::Families::new()
+    }
     fn probes(&self) -> Vec<ProbeView> {
         Vec::new()
     }
@@ -76,6 +82,9 @@ impl About for Nothing {
     fn job_config(&self, _: &str) -> Option<String> {
         None
     }
+    fn alertmanagers(&self) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 /// The routes as `web` declares them, and those that Vigie adds of what every service has.
@@ -98,11 +107,13 @@ async fn declared(folder: &Path) -> Vec<RouteInfo> {
         clock: clock.clone(),
         external_url: String::new(),
     };
+    let write = Receiver::new(append, Arc::new(NoExemplars), ReceiverConfig::default());
     let plane = Plane::new(Parts {
         engine,
         select,
         tsdb: None,
-        write: Receiver::new(append, Arc::new(NoExemplars), ReceiverConfig::default()),
+        otlp: OtlpReceiver::new(write.clone(), OtlpConfig::default()),
+        write,
         rules: Rules::start(deps, &[], Globals::default(), &tasks).await.expect("rules"),
         alerting,
         budget: Authority::new(state.clone(), clock.clone(), BudgetConfig::default()),

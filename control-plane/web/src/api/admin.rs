@@ -45,9 +45,9 @@ pub(super) fn add(routes: &mut Routes, plane: &Plane, viewer: Need) {
             async move { store(&plane).map(|_| StatusCode::NO_CONTENT) }
         });
         let own = plane.clone();
-        routes.add(method, "/api/v1/admin/tsdb/snapshot", admin, move || {
+        routes.add(method, "/api/v1/admin/tsdb/snapshot", admin, move |params: Params| {
             let plane = own.clone();
-            async move { snapshot(&plane).await }
+            async move { snapshot(&plane, &params).await }
         });
     }
     let own = plane.clone();
@@ -103,7 +103,9 @@ async fn delete(plane: &Plane, params: &Params) -> Result<StatusCode, ApiFailure
     Ok(StatusCode::NO_CONTENT)
 }
 
-async fn snapshot(plane: &Plane) -> Result<Response, ApiFailure> {
+async fn snapshot(plane: &Plane, params: &Params) -> Result<Response, ApiFailure> {
+    // What would be left out is in blocks by the time a snapshot is made.
+    let _all_the_same = params.flag("skip_head")?;
     // As elsewhere: the time, and something that no other has.
     let now = Instant::from_millisecond(plane.clock.now_ms()).unwrap_or_default();
     let time = now.to_zoned(TimeZone::UTC).strftime("%Y%m%dT%H%M%SZ").to_string();

@@ -1,5 +1,5 @@
-//! `metadata` and `targets/metadata`: what is said about families of metrics, by targets and by those who write
-//! remotely.
+//! `metadata` and `targets/metadata`: what is said about families of metrics, by targets, by those who write
+//! remotely, and by Vigie about its own.
 
 use super::{ApiFailure, success};
 use crate::{
@@ -9,7 +9,7 @@ use crate::{
 };
 use axum::response::Response;
 use collect::{Families, Metadata};
-use http::{Method, StatusCode};
+use http::Method;
 use model::Matcher;
 use serde_json::{Value, json};
 use std::{collections::BTreeMap, sync::Arc};
@@ -31,6 +31,7 @@ pub(super) fn add(routes: &mut Routes, plane: &Plane, need: Need) {
 pub(super) fn families(plane: &Plane) -> Vec<Arc<Families>> {
     let mut all: Vec<Arc<Families>> = plane.observed.targets().into_iter().map(|t| t.families).collect();
     all.push(plane.write.families());
+    all.push(Arc::new(plane.observed.own_families()));
     all
 }
 
@@ -83,10 +84,14 @@ fn by_target(plane: &Plane, params: &Params) -> Result<Response, ApiFailure> {
     let metric = params.get("metric");
     let mut found = Vec::new();
     for target in plane.observed.targets() {
+        // As elsewhere the limit is looked at before each target, not within one.
+        if found.len() >= most {
+            break;
+        }
         if !matchers.iter().all(|m| m.matches_labels(&target.labels)) {
             continue;
         }
-        for (name, about) in entries(&target.families, metric).take(most - found.len()) {
+        for (name, about) in entries(&target.families, metric) {
             let mut entry = json!({
                 "target": target.labels,
                 "type": about.kind.as_str(),
@@ -99,10 +104,6 @@ fn by_target(plane: &Plane, params: &Params) -> Result<Response, ApiFailure> {
             }
             found.push(entry);
         }
-    }
-    if found.is_empty() {
-        let message = "specified metadata not found";
-        return Err(ApiFailure::new(StatusCode::NOT_FOUND, "not_found", message));
     }
     Ok(success(found))
 }

@@ -16,7 +16,7 @@ use serde_json::json;
 use std::time::Duration;
 
 pub(super) fn add(routes: &mut Routes, plane: &Plane) {
-    let receiver = OtlpReceiver::new(plane.write.clone());
+    let receiver = plane.otlp.clone();
     routes.add(Method::POST, "/api/v1/otlp/v1/metrics", Need::Push, move |request: Request| {
         let receiver = receiver.clone();
         async move { export(&receiver, request).await }

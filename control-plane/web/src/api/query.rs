@@ -89,9 +89,17 @@ pub(crate) async fn bounded<T: Send + 'static>(
     timeout: Duration,
     work: impl FnOnce(&Cancel, Duration) -> Result<T, EvalError> + Send + 'static,
 ) -> Result<T, ApiFailure> {
+    let late = |place: &str| {
+        let limit = model::duration::format(timeout);
+        let message = format!(
+            "query timed out in {place}: the limit is {limit} (VIGIE_QUERY_TIMEOUT, if not the request's)"
+        );
+        ApiFailure::new(StatusCode::SERVICE_UNAVAILABLE, "timeout", message)
+    };
+    const EVALUATION: &str = "expression evaluation";
     // A timer rounds up: no time at all would sometimes be enough.
     if timeout.is_zero() {
-        return Err(failure(&EvalError::Timeout));
+        return Err(late(EVALUATION));
     }
     let cancel = Cancel::default();
     let _watch = Watch(cancel.clone());
@@ -100,7 +108,7 @@ pub(crate) async fn bounded<T: Send + 'static>(
     tokio::pin!(deadline);
     let place = tokio::select! {
         biased;
-        () = &mut deadline => return Err(failure(&EvalError::Timeout)),
+        () = &mut deadline => return Err(late("query queue")),
         place = plane.queries.place(&plane.clock) => place,
     };
     let place = place
@@ -121,6 +129,7 @@ pub(crate) async fn bounded<T: Send + 'static>(
     };
     match outcome {
         Ok(Ok(result)) => Ok(result),
+        Ok(Err(EvalError::Timeout)) => Err(late(EVALUATION)),
         Ok(Err(e)) => Err(failure(&e)),
         Err(e) => {
             tracing::error!(error = %e, "a query panicked");
@@ -233,6 +242,7 @@ fn failure(e: &EvalError) -> ApiFailure {
         | EvalError::TooManySamples(_)
         | EvalError::TooManySeries(_)
         | EvalError::TooMuchMemory(_) => (StatusCode::UNPROCESSABLE_ENTITY, "execution"),
+        EvalError::TooMuchMemoryTogether(_) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
         EvalError::Cancelled => (StatusCode::SERVICE_UNAVAILABLE, "canceled"),
         EvalError::Timeout => (StatusCode::SERVICE_UNAVAILABLE, "timeout"),
         EvalError::Store(source) => {

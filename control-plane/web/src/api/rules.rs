@@ -25,9 +25,15 @@ pub(super) fn add(routes: &mut Routes, plane: &Plane, need: Need) {
         let plane = own.clone();
         async move { alerts(&plane) }
     });
-    // Vigie delivers alerts itself: there is nobody whom it sends them to.
-    routes.add(Method::GET, "/api/v1/alertmanagers", need, || async {
-        success(json!({"activeAlertmanagers": [], "droppedAlertmanagers": []}))
+    let own = plane.clone();
+    routes.add(Method::GET, "/api/v1/alertmanagers", need, move || {
+        let plane = own.clone();
+        async move {
+            // Vigie delivers alerts itself: those that a prometheus.yml names are known, and get nothing.
+            let dropped: Vec<Value> =
+                plane.about.alertmanagers().into_iter().map(|url| json!({"url": url})).collect();
+            success(json!({"activeAlertmanagers": [], "droppedAlertmanagers": dropped}))
+        }
     });
 }
 

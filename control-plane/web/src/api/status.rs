@@ -31,9 +31,13 @@ pub(super) fn add(routes: &mut Routes, plane: &Plane, need: Need) {
     control(routes, plane);
 }
 
+/// The Prometheus whose API this is. Clients go by the version: Grafana asks one before 2.24 for whole series where it
+/// wants the values of a label.
+const PROMETHEUS: &str = "3.14.0";
+
 fn build_info(plane: &Plane) -> Response {
     success(json!({
-        "version": plane.version, "revision": "", "branch": "", "buildUser": "", "buildDate": "",
+        "version": PROMETHEUS, "revision": plane.version, "branch": "Vigie", "buildUser": "", "buildDate": "",
         "goVersion": "",
     }))
 }

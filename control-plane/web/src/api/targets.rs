@@ -93,7 +93,8 @@ fn targets(plane: &Plane, params: &Params) -> Response {
         .map(|t| target(t, &plane.external_url))
         .collect();
     let mut dropped = Vec::new();
-    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    let pools = plane.observed.scrape_pools().into_iter();
+    let mut counts: BTreeMap<String, usize> = pools.map(|pool| (pool, 0)).collect();
     for labels in plane.observed.dropped() {
         // A target begins with its pool as its job.
         let pool = labels.value("job").to_owned();
@@ -102,11 +103,13 @@ fn targets(plane: &Plane, params: &Params) -> Response {
             dropped.push(json!({"discoveredLabels": labels, "scrapePool": pool}));
         }
     }
-    // Other states are ignored.
-    match params.get("state").unwrap_or("").to_lowercase().as_str() {
-        "active" => dropped.clear(),
-        "dropped" => active.clear(),
-        _ => {}
+    let state = params.get("state").unwrap_or("any").to_lowercase();
+    // No target is in a state that there is not.
+    if !matches!(&*state, "any" | "active") {
+        active.clear();
+    }
+    if !matches!(&*state, "any" | "dropped") {
+        dropped.clear();
     }
     success(json!({
         "activeTargets": active,

@@ -12,6 +12,8 @@ const LEFT: f64 = 64.0;
 /// Room for half of a label in the large letters of a phone.
 const TOP: f64 = 16.0;
 const BOTTOM: f64 = 24.0;
+/// Room for the half of a time in the large letters of a phone.
+const HALF_TIME: f64 = 72.0;
 
 /// Values beyond it are drawn at it: their distance must still be a number.
 const LARGEST: f64 = 1e300;
@@ -43,8 +45,9 @@ pub(super) fn lines(series: &[RangeSeries], start: Timestamp, end: Timestamp, st
     #[expect(clippy::cast_precision_loss, reason = "pixels")]
     let x = |at: Timestamp| LEFT + (at - start) as f64 / ((end - start).max(1)) as f64 * (WIDTH - LEFT - 8.0);
     let y = |v: f64| TOP + (high - v) / (high - low) * (HEIGHT - BOTTOM - TOP);
+    let (from, to) = (kit::telemetry::rfc3339(start), kit::telemetry::rfc3339(end));
     let mut out = format!(
-        "<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"The query over time; the table below has the last values\" class=\"chart\">"
+        "<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"The query from {from} to {to}; the table below has the last values\" class=\"chart\">"
     );
     for i in 0..=4 {
         let v = low + (high - low) * f64::from(i) / 4.0;
@@ -56,27 +59,74 @@ pub(super) fn lines(series: &[RangeSeries], start: Timestamp, end: Timestamp, st
             short(v)
         ));
     }
-    for (at, anchor) in [(start, "start"), (end, "end")] {
-        let label = kit::telemetry::rfc3339(at);
-        let label = label.get(11..16).unwrap_or("");
+    for (at, label) in times(start, end) {
+        let at = x(at);
+        let anchor = match at {
+            at if at < LEFT + HALF_TIME => "start",
+            at if at > WIDTH - HALF_TIME => "end",
+            _ => "middle",
+        };
+        let (foot, under) = (HEIGHT - BOTTOM, HEIGHT - 6.0);
         out.push_str(&format!(
-            "<text x=\"{:.1}\" y=\"{:.1}\" class=\"axis\" text-anchor=\"{anchor}\">{label}</text>",
-            x(at),
-            HEIGHT - 6.0
+            "<line class=\"grid\" x1=\"{at:.1}\" x2=\"{at:.1}\" y1=\"{TOP}\" y2=\"{foot}\"/><text x=\"{at:.1}\" y=\"{under}\" class=\"axis\" text-anchor=\"{anchor}\">{label}</text>"
         ));
     }
     for (i, points) in drawn.iter().enumerate() {
-        let (mut path, mut last) = (String::new(), None);
-        for (at, v) in points {
-            // A gap of more than one step is a gap in the line.
-            let gap = last.is_none_or(|before: Timestamp| at - before > step);
-            path.push_str(&format!("{}{:.1} {:.1}", if gap { "M" } else { "L" }, x(*at), y(*v)));
-            last = Some(*at);
+        let (mut path, mut dots) = (String::new(), String::new());
+        // A gap of more than one step is a gap in the line; what stands alone between two is a dot.
+        for line in points.chunk_by(|(before, _), (at, _)| at - before <= step) {
+            if let [(at, v)] = line {
+                dots.push_str(&format!("M{:.1} {:.1}h0", x(*at), y(*v)));
+                continue;
+            }
+            for (n, (at, v)) in line.iter().enumerate() {
+                path.push_str(&format!("{}{:.1} {:.1}", if n == 0 { "M" } else { "L" }, x(*at), y(*v)));
+            }
         }
-        out.push_str(&format!("<path class=\"line c{}\" d=\"{path}\"/>", i % 6));
+        for (class, path) in [("line", path), ("line dot", dots)] {
+            if !path.is_empty() {
+                out.push_str(&format!("<path class=\"{class} c{}\" d=\"{path}\"/>", i % 6));
+            }
+        }
     }
     out.push_str("</svg>");
     Some(out)
+}
+
+/// Round times between two with their labels, in UTC: a few, whatever the range.
+fn times(start: Timestamp, end: Timestamp) -> Vec<(Timestamp, String)> {
+    const SECOND: i64 = 1000;
+    const MINUTE: i64 = 60 * SECOND;
+    const HOUR: i64 = 60 * MINUTE;
+    const DAY: i64 = 24 * HOUR;
+    // Labels need this much room: no more of them than one and two halves fit between.
+    const MOST: i64 = 3;
+    let span = end.saturating_sub(start);
+    let units = [
+        (SECOND, &[1, 2, 5, 10, 20, 30][..]),
+        (MINUTE, &[1, 2, 5, 10, 20, 30]),
+        (HOUR, &[1, 2, 4, 8, 12]),
+        (DAY, &[1, 2, 3, 5, 10, 20, 30, 60, 120, 200, 365, 730, 1825, 3650]),
+    ];
+    let mut steps = units.iter().flat_map(|(unit, many)| many.iter().map(move |n| n * unit));
+    let step = steps.find(|step| span / step <= MOST).unwrap_or(span / MOST);
+    // Where in the text of a time, and how much of it tells one from the others.
+    let part = match (step, span) {
+        (step, _) if step >= 60 * DAY => 0..10,
+        (DAY.., _) => 5..10,
+        (_, DAY..) => 5..16,
+        (MINUTE.., _) => 11..16,
+        _ => 11..19,
+    };
+    let first = start.div_euclid(step).saturating_add(1).saturating_mul(step);
+    let first = if start.rem_euclid(step) == 0 { start } else { first };
+    let ticks = std::iter::successors(Some(first), |at| at.checked_add(step)).take_while(|at| *at <= end);
+    ticks
+        .map(|at| {
+            let text = kit::telemetry::rfc3339(at);
+            (at, text.get(part.clone()).unwrap_or("").replace('T', " "))
+        })
+        .collect()
 }
 
 /// A number for an axis: three digits and a unit prefix.
@@ -98,8 +148,12 @@ fn trimmed(v: f64) -> String {
         0
     } else if v.abs() >= 10.0 {
         1
-    } else {
+    } else if v.abs() >= 1.0 || v == 0.0 {
         3
+    } else if v.abs() >= 0.1 {
+        4
+    } else {
+        5
     };
     let text = format!("{v:.digits$}");
     if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
@@ -120,6 +174,39 @@ mod tests {
     }
 
     #[test]
+    fn what_stands_alone_is_a_dot() {
+        let points = [(0, Value::Float(1.0)), (10, Value::Float(2.0)), (50, Value::Float(3.0))];
+        let alone = [RangeSeries { labels: Labels::default(), points: points[2..].to_vec() }];
+        let svg = lines(&alone, 0, 60, 10).expect("drawn");
+        assert!(svg.contains("<path class=\"line dot c0\" d=\"M") && svg.contains("h0\"/>"), "{svg}");
+        let together = [RangeSeries { labels: Labels::default(), points: points[..2].to_vec() }];
+        assert!(!lines(&together, 0, 60, 10).expect("drawn").contains("dot"));
+    }
+
+    #[test]
+    fn the_time_axis_has_a_few_round_times_that_can_be_told_apart() {
+        let end = 1_700_000_000_000; // 2023-11-14 22:13:20
+        let (minute, hour, day) = (60_000, 3_600_000, 86_400_000);
+        for (range, expect) in [
+            (minute, &["22:12:20", "22:12:40", "22:13:00", "22:13:20"][..]),
+            (15 * minute, &["22:00", "22:05", "22:10"]),
+            (hour, &["21:20", "21:40", "22:00"]),
+            (6 * hour, &["18:00", "20:00", "22:00"]),
+            (day, &["11-14 00:00", "11-14 08:00", "11-14 16:00"]),
+            (7 * day, &["11-09", "11-11", "11-13"]),
+            (365 * day, &["2022-11-24", "2023-03-24", "2023-07-22"]),
+            (10, &["22:13:20"]),
+            (0, &["22:13:20"]),
+        ] {
+            let found: Vec<String> = times(end - range, end).into_iter().map(|(_, label)| label).collect();
+            assert_eq!(found, expect, "{range}");
+        }
+        for (start, end) in [(i64::MIN, i64::MAX), (-1, 1), (i64::MAX - 1, i64::MAX)] {
+            assert!(times(start, end).len() < 8, "{start} to {end}");
+        }
+    }
+
+    #[test]
     fn every_finite_value_has_its_place() {
         for values in [[1e300, 1e300], [f64::MAX, f64::MIN], [0.0, 0.0], [1e17, 1e17], [5e-324, 0.0]] {
             let points = values.iter().enumerate().map(|(i, v)| (i as i64, Value::Float(*v))).collect();
@@ -136,6 +223,8 @@ mod tests {
             (1500.0, "1.5k"),
             (2e9, "2G"),
             (0.25, "0.25"),
+            (0.00235, "0.00235"),
+            (0.1225, "0.1225"),
             (1e300, "1.0e300"),
             (123.456, "123"),
             (0.0001, "1.0e-4"),

@@ -10,7 +10,11 @@ use crate::{
 use askama::Template;
 use axum::{Extension, response::Response};
 use http::Method;
-use model::{Timestamp, Value, number};
+use model::{
+    Labels, Timestamp, Value,
+    labels::{METRIC_NAME, is_legacy_metric_name},
+    number,
+};
 use promql::{
     QueryValue, RangeSeries,
     ast::ValueType,
@@ -78,6 +82,8 @@ struct Graph {
     /// The query with its wrong places, where there are some.
     pieces: Vec<Piece>,
     chart: String,
+    /// What the chart leaves out.
+    undrawn: String,
     rows: Vec<Row>,
     more: usize,
     steps: Vec<Told>,
@@ -214,6 +220,7 @@ async fn answer(plane: &Plane, who: &Identity, params: &Params) -> Response {
         error: String::new(),
         pieces: Vec::new(),
         chart: String::new(),
+        undrawn: String::new(),
         rows: Vec::new(),
         more: 0,
         steps: Vec::new(),
@@ -263,7 +270,11 @@ async fn fill(plane: &Plane, times: Times, shown: &mut Graph) -> Result<(), ApiF
             Ok(result) => {
                 if let QueryValue::Matrix(series) = &result.value {
                     shown.chart = chart::lines(series, start, end, step).unwrap_or_default();
-                    drawn = series.iter().take(chart::MOST_LINES).map(|s| s.labels.to_string()).collect();
+                    drawn = series.iter().take(chart::MOST_LINES).map(|s| told_as(&s.labels)).collect();
+                    if series.len() > drawn.len() {
+                        let (drawn, all) = (drawn.len(), series.len());
+                        shown.undrawn = format!("The chart has the first {drawn} of {all} series.");
+                    }
                 }
             }
             Err(e) => failed = Some(e),
@@ -277,6 +288,16 @@ async fn fill(plane: &Plane, times: Times, shown: &mut Graph) -> Result<(), ApiF
     failed.map_or(Ok(()), Err)
 }
 
+/// A series as people write it, with its name before the braces.
+fn told_as(labels: &Labels) -> String {
+    let name = labels.metric_name();
+    if !is_legacy_metric_name(name) {
+        return labels.to_string();
+    }
+    let others = labels.drop(&[METRIC_NAME]);
+    if others.is_empty() { name.to_owned() } else { format!("{name}{others}") }
+}
+
 /// A result as rows of labels and values, and how many there would be.
 fn rows(value: &QueryValue) -> (Vec<(String, String)>, usize) {
     let text = |v: &Value| match v {
@@ -287,14 +308,14 @@ fn rows(value: &QueryValue) -> (Vec<(String, String)>, usize) {
     };
     match value {
         QueryValue::Vector(samples) => {
-            let rows = samples.iter().take(MOST_ROWS).map(|s| (s.labels.to_string(), text(&s.value)));
+            let rows = samples.iter().take(MOST_ROWS).map(|s| (told_as(&s.labels), text(&s.value)));
             (rows.collect(), samples.len())
         }
         QueryValue::Scalar { value, .. } => (vec![("scalar".to_owned(), number::format(*value))], 1),
         QueryValue::String { value, .. } => (vec![("string".to_owned(), value.clone())], 1),
         QueryValue::Matrix(series) => {
             let last = |s: &RangeSeries| s.points.last().map_or_else(String::new, |(_, v)| text(v));
-            let rows = series.iter().take(MOST_ROWS).map(|s| (s.labels.to_string(), last(s)));
+            let rows = series.iter().take(MOST_ROWS).map(|s| (told_as(&s.labels), last(s)));
             (rows.collect(), series.len())
         }
     }

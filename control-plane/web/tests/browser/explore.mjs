@@ -74,6 +74,27 @@ try {
     check(page.url().includes("g0.tab=explain"), `${name}: the tab is in the address`);
     await page.goBack();
     check(await page.locator("tbody tr").count() === 1, `${name}: back goes back`);
+    // Names outside of the classic alphabet come in quotes, wherever they are written.
+    for (const [begun, choice, expected] of [
+      ["name", "named", "named"],
+      ["odd", "odd.name", '{"odd.name"}'],
+      ['{"odd.n', "odd.name", '{"odd.name'],
+      ['{"odd.name", way', "way/of", '{"odd.name", "way/of"'],
+      ['{"odd.name", "way/of"="i', "it", '{"odd.name", "way/of"="it'],
+      ["sum by (way", "way/of", 'sum by ("way/of"'],
+    ]) {
+      const other = await open("/graph", width);
+      await other.locator("#expr").focus();
+      await other.keyboard.insertText(begun);
+      await other.keyboard.press("Control+Space");
+      await options(other).first().waitFor();
+      const offered = await options(other).locator("> :first-child").allInnerTexts();
+      for (let i = 0; i < offered.indexOf(choice); i += 1) await other.keyboard.press("ArrowDown");
+      await other.keyboard.press("Enter");
+      const value = await other.locator("#expr").inputValue();
+      check(value === expected, `${name}: ${begun} becomes ${value}`);
+      await other.close();
+    }
     for (const [view, path] of [
       ["empty", "/graph"],
       ["graph", expression("up")],

@@ -178,7 +178,7 @@ async fn the_graph_page_takes_whatever_is_asked() {
         let vigie = &vigie;
         async move { page(vigie, &path).await }
     };
-    let chart = |html: &str| html.contains("<svg") && html.contains("<path class=\"line c0\"");
+    let chart = |html: &str| html.contains("<svg") && html.contains("<path class=\"line");
     for (query, range, drawn, part) in [
         ("", "", false, "<textarea"),
         ("   ", "1h", false, "<textarea"),
@@ -186,8 +186,8 @@ async fn the_graph_page_takes_whatever_is_asked() {
         ("up", "2h", true, "<option selected>2h</option>"),
         ("up", "nonsense", true, "<option selected>1h</option>"),
         ("up", "0s", true, "<option selected>1h</option>"),
-        ("up", "1ms", true, "job="),
-        ("up", "290y", true, "job="),
+        ("up", "1ms", true, "<path class=\"line dot c0\""),
+        ("up", "290y", true, "up{instance=&#34;a:1&#34;, job=&#34;api&#34;}"),
         ("1 + 1", "1h", true, ">2</td>"),
         ("\"<b>bold</b>\"", "1h", false, "&#60;b&#62;bold"),
         ("up[1m]", "1h", false, ">1</td>"),
@@ -213,6 +213,7 @@ async fn the_graph_page_takes_whatever_is_asked() {
     }
     let storm = ask("storm", "1h").await;
     assert_eq!(storm.matches("<path ").count(), 12, "lines are few");
+    assert!(storm.contains("The chart has the first 12 of 1000 series."), "and it is said");
     assert_eq!(storm.matches("<tr>").count(), 1 + 200, "rows are bounded");
 }
 

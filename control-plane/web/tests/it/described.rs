@@ -151,7 +151,7 @@ const ASKS: &[Ask] = &[
     ("get", "/scrape_pools/config", &[], 400),
     ("get", "/targets", &[("state", "any")], 200),
     ("get", "/targets/metadata", &[("match_target", "{job=\"api\"}")], 200),
-    ("get", "/targets/metadata", &[("metric", "nothing")], 404),
+    ("get", "/targets/metadata", &[("metric", "nothing")], 200),
     ("get", "/targets/metadata", &[("match_target", "{")], 400),
     ("get", "/targets/relabel_steps", &[("scrapePool", "api"), ("labels", "{\"__address__\":\"a\"}")], 200),
     ("get", "/targets/relabel_steps", &[("scrapePool", "api"), ("labels", "[]")], 400),
@@ -172,6 +172,7 @@ const ASKS: &[Ask] = &[
     ("get", "/notifications", &[], 200),
     ("put", "/admin/tsdb/snapshot", &[], 200),
     ("post", "/admin/tsdb/snapshot", &[("skip_head", "true")], 200),
+    ("post", "/admin/tsdb/snapshot", &[("skip_head", "maybe")], 400),
     ("put", "/admin/tsdb/clean_tombstones", &[], 204),
     ("post", "/admin/tsdb/clean_tombstones", &[], 204),
     ("put", "/admin/tsdb/delete_series", &[], 400),
@@ -237,6 +238,8 @@ async fn what_is_said_about_metrics_is_told_once_for_all_who_say_it() {
     let all = data("/metadata").await;
     let gauge = json!([{"type": "gauge", "help": "the same everywhere", "unit": ""}]);
     assert_eq!((&all["shared"], all["up_total"].as_array().map(Vec::len)), (&gauge, Some(3)));
+    let own = json!([{"type": "counter", "help": "Its own.", "unit": ""}]);
+    assert_eq!(all["vigie_test_total"], own, "what Vigie writes itself");
     assert_eq!(data("/metadata?limit=1").await, json!({"shared": gauge}));
     assert_eq!(data("/metadata?limit=0").await, json!({}));
     let one = data("/metadata?metric=up_total&limit_per_metric=2").await;
@@ -249,7 +252,13 @@ async fn what_is_said_about_metrics_is_told_once_for_all_who_say_it() {
         of,
         json!([{"target": {"job": "api", "instance": "localhost:9100"}, "type": "counter", "help": "api", "unit": ""}])
     );
-    assert_eq!(data("/targets/metadata?limit=2").await.as_array().map(Vec::len), Some(2));
+    let all = data("/targets/metadata").await.as_array().map_or(0, Vec::len);
+    let of_one = data("/targets/metadata?limit=1").await;
+    let of_one = of_one.as_array().expect("a list");
+    assert!(of_one.len() > 1 && of_one.len() < all, "whole targets: {} of {all}", of_one.len());
+    assert!(of_one.iter().all(|entry| entry["target"] == of_one[0]["target"]));
+    assert_eq!(data("/targets/metadata?metric=up_total&limit=2").await.as_array().map(Vec::len), Some(2));
+    assert_eq!(data("/targets/metadata?metric=nothing").await, json!([]));
     assert_eq!(data("/scrape_pools").await, json!({"scrapePools": ["api", "db", "new"]}));
     let global = data("/targets").await["activeTargets"][0]["globalUrl"].clone();
     assert_eq!(global, "http://watch.example:9100/metrics", "this machine has another name outside");

@@ -145,6 +145,8 @@ async fn a_query_beyond_its_time_is_stopped_and_says_so() {
                 (503, Some("timeout")),
                 "{path}"
             );
+            let why = answer.text;
+            assert!(why.contains("the limit is ") && why.contains("VIGIE_QUERY_TIMEOUT"), "{path}: {why}");
         }
     }
 }
@@ -171,6 +173,7 @@ async fn waiting_for_a_turn_counts_towards_the_time() {
         store.entered(1).await;
         let second = vigie.get("/api/v1/query?query=up&timeout=0.05").await;
         assert_eq!((second.status, second.json()["errorType"].as_str()), (503, Some("timeout")));
+        assert!(second.text.contains("timed out in query queue: the limit is 50ms"), "{}", second.text);
         assert!(!store.free.swap(true, Ordering::SeqCst), "while the first still runs");
     });
     assert_eq!(first.status, 200);
@@ -238,6 +241,26 @@ async fn rules_are_evaluated_on_time_whatever_users_ask() {
         assert_eq!(store.now.load(Ordering::SeqCst), 2, "while all places are taken");
         store.free.store(true, Ordering::SeqCst);
     });
+}
+
+#[tokio::test]
+async fn what_all_queries_hold_together_is_bounded_but_for_rules() {
+    let rules = "groups: [{name: g, rules: [{record: r, expr: 'count_over_time(vector(1)[10d:1s])'}]}]";
+    let vigie = Setup { rules, query_memory: 4 << 20, ..Setup::default() }.start().await;
+    // Some 14 MB, which one query alone may hold.
+    let large = encoded(&[("query", "count_over_time(vector(1)[10d:1s])")]);
+    for path in ["query?", "query_range?start=0&end=10&step=10&"] {
+        let answer = vigie.get(&format!("/api/v1/{path}{large}")).await;
+        let body = answer.json();
+        assert_eq!((answer.status, body["errorType"].as_str()), (503, Some("unavailable")), "{body}");
+        assert_eq!(answer.header("retry-after"), "2");
+        let why = body["error"].as_str().expect("a text");
+        assert!(why.contains("4194304 bytes (VIGIE_QUERY_MAX_TOTAL_MEMORY)"), "{why}");
+    }
+    let small = encoded(&[("query", "count_over_time(vector(1)[1d:1m])")]);
+    assert_eq!(vigie.get(&format!("/api/v1/query?{small}")).await.status, 200);
+    let groups = vigie.get("/api/v1/rules").await.json();
+    assert_eq!(groups["data"]["groups"][0]["rules"][0]["health"], "ok", "{groups}");
 }
 
 /// A store that breaks.

@@ -2,7 +2,11 @@
 
 use alerting::{Alerting, RoutingConfig};
 use budget::{Authority, BudgetConfig};
-use collect::remote_write::{Receiver, ReceiverConfig};
+use collect::{
+    Families, Metadata, MetricType,
+    otlp::{OtlpConfig, OtlpReceiver},
+    remote_write::{Receiver, ReceiverConfig},
+};
 use kit::{
     client,
     clock::Clock,
@@ -11,7 +15,7 @@ use kit::{
     tasks::Tasks,
 };
 use model::{Histogram, Labels, Select, Timestamp, Value as Sample, histogram::Span};
-use promql::{Engine, EngineConfig, MemoryStore};
+use promql::{Engine, EngineConfig, MemoryPool, MemoryStore};
 use rules::{Globals, RuleFile, Rules, RulesDeps};
 use serde_json::Value;
 use state::State;
@@ -66,6 +70,10 @@ pub(crate) struct Seen {
 }
 
 impl Observed for Seen {
+    fn own_families(&self) -> Families {
+        let about = Metadata { kind: MetricType::Counter, help: "Its own.".to_owned(), unit: String::new() };
+        Families::from([("vigie_test_total".to_owned(), about)])
+    }
     fn probes(&self) -> Vec<ProbeView> {
         self.probes.clone()
     }
@@ -124,6 +132,9 @@ impl About for Process {
     fn job_config(&self, scrape_pool: &str) -> Option<String> {
         (scrape_pool == "api").then(|| "job_name: api\n".to_owned())
     }
+    fn alertmanagers(&self) -> Vec<String> {
+        vec!["http://am.test:9093/api/v2/alerts".to_owned()]
+    }
 }
 
 /// How the plane of a test differs from the usual one.
@@ -148,6 +159,8 @@ pub(crate) struct Setup {
     pub(crate) queue: usize,
     pub(crate) queue_wait: Duration,
     pub(crate) query_timeout: Duration,
+    /// Bytes that all queries may hold together.
+    pub(crate) query_memory: usize,
 }
 
 impl Default for Setup {
@@ -168,6 +181,7 @@ impl Default for Setup {
             queue: 100,
             queue_wait: Duration::from_secs(10),
             query_timeout: Duration::from_secs(10),
+            query_memory: usize::MAX,
         }
     }
 }
@@ -229,6 +243,7 @@ fn fill(store: &MemoryStore) {
     push(&labels("odd", &[("what", "inf")]), NOW, f64::INFINITY);
     push(&labels("odd", &[("what", "minus")]), NOW, f64::NEG_INFINITY);
     push(&labels("named", &[("http.status", "200"), ("way/of", "it")]), NOW, 1.0);
+    push(&labels("odd.name", &[("way/of", "it")]), NOW, 1.0);
     push(&labels("hostile", &[("text", "<script>alert(\"1\")</script>\u{7}\n'&")]), NOW, 1.0);
     let latency = labels("latency", &[("job", "api")]);
     store.push(&latency, NOW, Sample::Histogram(Arc::new(native())), None).expect("pushed");
@@ -265,8 +280,15 @@ impl Setup {
 
         let reload = Arc::new(Mutex::new(Ok(())));
         let outcome = Arc::clone(&reload);
+        let pool = Some(Arc::new(MemoryPool::new(self.query_memory)));
+        let asked = Engine::new(EngineConfig { pool, ..engine.config().clone() });
+        let write = Receiver::new(
+            self.append.unwrap_or_else(|| Arc::clone(&store) as Arc<dyn model::Append>),
+            Arc::new(model::NoExemplars),
+            ReceiverConfig::default(),
+        );
         let plane = Plane::new(Parts {
-            engine,
+            engine: Arc::new(asked),
             select,
             tsdb: self.tsdb,
             rules,
@@ -275,11 +297,8 @@ impl Setup {
             observed: Arc::new(self.seen),
             about: Arc::new(Process(Arc::clone(&reload))),
             exemplars: self.exemplars,
-            write: Receiver::new(
-                self.append.unwrap_or_else(|| Arc::clone(&store) as Arc<dyn model::Append>),
-                Arc::new(model::NoExemplars),
-                ReceiverConfig::default(),
-            ),
+            otlp: OtlpReceiver::new(write.clone(), OtlpConfig::default()),
+            write,
             state: state.clone(),
             clock: clock.clone(),
             tasks: tasks.clone(),

@@ -338,7 +338,7 @@ async fn parameters_come_from_the_query_and_from_a_form_whose_values_come_first(
 async fn a_limit_cuts_and_says_so() {
     let (vigie, api) = (Setup::default().start().await, OpenApi::read());
     for (path, params, full) in [
-        ("/query", vec![("query", "{__name__=~\".+\"}"), ("time", NOW_S)], 9),
+        ("/query", vec![("query", "{__name__=~\".+\"}"), ("time", NOW_S)], 10),
         ("/query", vec![("query", "up[1m]"), ("time", NOW_S)], 2),
         ("/query_range", vec![("query", "up"), ("start", NOW_S), ("end", NOW_S), ("step", "1")], 2),
         ("/series", vec![("match[]", "up"), ("match[]", "odd"), ("match[]", "{job=\"api\"}")], 6),
@@ -379,6 +379,20 @@ async fn remarks_about_a_query_come_with_its_result() {
     let warned = ask("quantile(2, up)").await;
     assert!(warned["warnings"][0].as_str().expect("text").starts_with("PromQL warning: "), "{warned}");
     assert_eq!(warned["data"]["result"][0]["value"][1], "+Inf", "the result is there all the same");
+}
+
+#[tokio::test]
+async fn a_time_is_rounded_and_a_range_counted_as_prometheus_does() {
+    let (vigie, api) = (Setup::default().start().await, OpenApi::read());
+    for (time, at) in [("1.0005", "1"), ("-1.0005", "-1"), ("1.0015", "1.002"), ("0.9999", "1")] {
+        let answer = vigie.ask("/api/v1/query", &[("query", "1"), ("time", time)]).await;
+        assert!(answer.text.contains(&format!("\"result\":[{at},\"1\"]")), "{time}: {}", answer.text);
+    }
+    // 11,000 steps, which is the smallest that Grafana asks for, are 11,001 points.
+    let range = |end| [("query", "1"), ("start", "0"), ("end", end), ("step", "1")];
+    let most = data(&vigie, &api, "/query_range", &range("11000")).await;
+    assert_eq!(most["result"][0]["values"].as_array().map(Vec::len), Some(11_001));
+    assert_eq!(vigie.ask("/api/v1/query_range", &range("11001")).await.status, 400);
 }
 
 #[tokio::test]
@@ -491,14 +505,14 @@ async fn targets_are_shown_by_state_and_pool() {
         all["droppedTargets"][0],
         json!({"discoveredLabels": {"__address__": "z:1", "job": "api"}, "scrapePool": "api"})
     );
-    assert_eq!(all["droppedTargetCounts"], json!({"api": 2, "db": 1}));
+    assert_eq!(all["droppedTargetCounts"], json!({"api": 2, "db": 1, "new": 0}));
     for (params, active, dropped) in [
         (vec![("state", "active")], 3, 0),
         (vec![("state", "dropped")], 0, 3),
         (vec![("state", "any")], 3, 3),
         (vec![("state", "ANY")], 3, 3),
         (vec![("state", "")], 3, 3),
-        (vec![("state", "other")], 3, 3),
+        (vec![("state", "other")], 0, 0),
         (vec![("scrapePool", "db")], 1, 1),
         (vec![("scrapePool", "nosuch")], 0, 0),
     ] {
@@ -617,7 +631,14 @@ async fn rules_are_filtered_and_paged() {
 #[tokio::test]
 async fn the_build_and_the_state_are_told() {
     let (vigie, api) = (Setup::default().start().await, OpenApi::read());
-    assert_eq!(data(&vigie, &api, "/status/buildinfo", &[]).await["version"], "1.2.3");
+    let build = data(&vigie, &api, "/status/buildinfo", &[]).await;
+    assert_eq!(build["version"], "3.14.0", "by which clients tell what they may ask");
+    assert_eq!((&build["branch"], &build["revision"]), (&json!("Vigie"), &json!("1.2.3")));
+    assert_eq!(
+        data(&vigie, &api, "/alertmanagers", &[]).await,
+        json!({"activeAlertmanagers": [], "droppedAlertmanagers": [{"url": "http://am.test:9093/api/v2/alerts"}]}),
+        "nobody gets alerts but whom Vigie tells itself"
+    );
     assert_eq!(vigie.get("/-/healthy").await.status, 200);
     assert_eq!(vigie.get("/-/ready").await.status, 200);
     vigie.ready.store(false, std::sync::atomic::Ordering::Relaxed);

@@ -9,12 +9,12 @@ use hyper_util::{
 };
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
-    net::{TcpListener, TcpSocket},
+    net::{TcpListener, TcpSocket, TcpStream},
     sync::Semaphore,
 };
 use tower::{Service as _, ServiceExt};
 
-/// How long a client may take to send its request's head.
+/// How long a client may take to send its request's head, and to say anything at all.
 const HEAD_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Open connections to one listener.
@@ -54,6 +54,22 @@ pub async fn bind(what: &str, address: &str) -> anyhow::Result<Bind> {
     })?;
     let address = listener.local_addr()?;
     Ok(Bind { listener, address })
+}
+
+/// Waits for as much of a connection as tells which HTTP is spoken: from there on the server has its own patience.
+async fn spoken(stream: &TcpStream) -> io::Result<()> {
+    const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+    const BEAT: Duration = Duration::from_millis(20);
+    let mut begun = [0; PREFACE.len()];
+    loop {
+        // Looked at, not taken; the end of the stream, too, is for the server to see.
+        let n = stream.peek(&mut begun).await?;
+        let undecided = n > 0 && n < PREFACE.len() && begun.get(..n) == PREFACE.get(..n);
+        if !undecided {
+            return Ok(());
+        }
+        tokio::time::sleep(BEAT).await;
+    }
 }
 
 /// A router being served. Dropping it does not stop it; its group of tasks does.
@@ -104,12 +120,21 @@ impl Server {
                 let mut builder = auto::Builder::new(TokioExecutor::new());
                 builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_PATIENCE);
                 builder.http2().timer(TokioTimer::new()).keep_alive_interval(Duration::from_secs(30));
-                let connection =
-                    builder.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
-                let watched = graceful.watch(connection);
+                let (watcher, stop) = (graceful.watcher(), stop.clone());
                 connections.spawn(label.clone(), async move {
                     let _place = place;
-                    if let Err(e) = watched.await {
+                    // Who connects and says nothing would keep its place for ever.
+                    tokio::select! {
+                        () = stop.cancelled() => return,
+                        spoke = tokio::time::timeout(HEAD_PATIENCE, spoken(&stream)) => {
+                            if !matches!(spoke, Ok(Ok(()))) {
+                                return;
+                            }
+                        }
+                    }
+                    let connection =
+                        builder.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
+                    if let Err(e) = watcher.watch(connection).await {
                         tracing::debug!(error = %e, "a connection ended badly");
                     }
                 });

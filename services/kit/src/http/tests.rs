@@ -208,6 +208,30 @@ async fn a_taken_port_is_one_clear_line() {
     );
 }
 
+#[tokio::test(start_paused = true)]
+async fn who_connects_and_says_nothing_is_let_go() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let (running, clock) = (start(ServiceAuth::default(), |_| {}).await, Clock::system());
+    let address = running.base.trim_start_matches("http://");
+    // What begins as HTTP/2 does, and goes no further, says no more than silence.
+    for begun in [&b""[..], b"P", b"PRI * HTTP/2.0\r\n"] {
+        let mut stream = tokio::net::TcpStream::connect(address).await.expect("connects");
+        stream.write_all(begun).await.expect("sent");
+        let before = clock.elapsed();
+        // Time goes on by itself where nothing else does.
+        let _end_or_reset = stream.read(&mut [0; 100]).await.unwrap_or(0);
+        let waited = (clock.elapsed() - before).as_secs();
+        assert!((9..=11).contains(&waited), "{begun:?}: {waited} s");
+    }
+    let mut stream = tokio::net::TcpStream::connect(address).await.expect("connects");
+    for part in [&b"P"[..], b"OST /panics HTTP/1.1\r\nhost: x\r\n\r\n"] {
+        stream.write_all(part).await.expect("sent");
+    }
+    let mut answer = [0; 12];
+    stream.read_exact(&mut answer).await.expect("an answer");
+    assert_eq!(&answer, b"HTTP/1.1 405");
+}
+
 #[tokio::test]
 async fn stopping_lets_an_answer_in_flight_finish() {
     let clock = Clock::system();
