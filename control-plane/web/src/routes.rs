@@ -10,12 +10,19 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{MethodFilter, on},
 };
-use http::{HeaderValue, Method, StatusCode, header};
+use http::{Extensions, HeaderMap, HeaderValue, Method, StatusCode, Version, header};
 use kit::{
     clock::Clock,
     http::{ApiError, Routine},
 };
 use std::{net::SocketAddr, sync::Arc};
+use tower_http::{
+    CompressionLevel,
+    compression::{
+        CompressionLayer,
+        predicate::{Predicate, SizeAbove},
+    },
+};
 
 /// A route as it was declared.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,10 +83,23 @@ impl Routes {
         &self.list
     }
 
-    /// The router, with protection against requests that other sites make browsers send.
+    /// The router, with protection against requests that other sites make browsers send. Programs get what is long
+    /// compressed if they take it.
     pub fn into_router(self) -> Router {
-        self.router.layer(tower_http::csrf::CsrfLayer::new())
+        let compression = CompressionLayer::new()
+            .quality(CompressionLevel::Fastest)
+            .compress_when(SizeAbove::new(LONG).and(is_data));
+        self.router.layer(compression).layer(tower_http::csrf::CsrfLayer::new())
     }
+}
+
+/// Shorter answers are sent as they are, in bytes.
+const LONG: u64 = 4096;
+
+/// Whether an answer is for programs: pages are not compressed, they may show what nobody else is to guess.
+fn is_data(_: StatusCode, _: Version, headers: &HeaderMap, _: &Extensions) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("");
+    ["application/json", "text/plain", "application/openmetrics-text"].iter().any(|k| kind.starts_with(k))
 }
 
 async fn guarded(access: &Access, need: Need, now: i64, mut request: Request, next: Next) -> Response {
@@ -150,7 +170,7 @@ fn refused(refusal: ApiError, request: &Request) -> Response {
     (StatusCode::SEE_OTHER, headers).into_response()
 }
 
-fn accepts_pages(headers: &http::HeaderMap) -> bool {
+fn accepts_pages(headers: &HeaderMap) -> bool {
     let lists = headers.get_all(header::ACCEPT).iter().filter_map(|v| HeaderValue::to_str(v).ok());
     lists.flat_map(|list| list.split(',')).any(|kind| kind.trim().starts_with("text/html"))
 }

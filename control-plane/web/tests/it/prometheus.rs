@@ -681,3 +681,29 @@ async fn exemplars_are_those_of_every_selector_of_a_query() {
         assert_eq!((answer.status, answer.json()["errorType"].clone()), (400, json!("bad_data")), "{wrong}");
     }
 }
+
+#[tokio::test]
+async fn long_answers_are_compressed_for_programs_that_take_it() {
+    let vigie = Setup { storm: 1000, ..Setup::default() }.start().await;
+    let path = &format!("/api/v1/query?query=storm&time={NOW_S}");
+    let plain =
+        vigie.request("GET", path).header("accept-encoding", "identity").send().await.expect("answers");
+    assert!(plain.headers().get("content-encoding").is_none());
+    let plain = plain.text().await.expect("its body");
+    // Nobody takes it apart on the way.
+    let raw = kit::client::builder(Duration::from_secs(5)).no_gzip().build().expect("client");
+    let request = raw.get(format!("{}{path}", vigie.base)).header("accept-encoding", "gzip");
+    let packed = request.send().await.expect("answers");
+    assert_eq!(packed.headers()["content-encoding"], "gzip");
+    assert_eq!(packed.headers()["vary"], "accept-encoding");
+    let packed = packed.bytes().await.expect("its body");
+    assert!(packed.len() * 5 < plain.len(), "{} of {}", packed.len(), plain.len());
+    let mut text = String::new();
+    std::io::Read::read_to_string(&mut flate2::read::GzDecoder::new(&packed[..]), &mut text).expect("gzip");
+    assert_eq!(text, plain);
+    for short_or_page in ["/api/v1/query?query=up", "/graph?g0.expr=storm"] {
+        let request = raw.get(format!("{}{short_or_page}", vigie.base)).header("accept-encoding", "gzip");
+        let answer = request.send().await.expect("answers");
+        assert!(answer.headers().get("content-encoding").is_none(), "{short_or_page}");
+    }
+}
