@@ -82,7 +82,7 @@ pub fn samples(
             cancel.check()?;
             room = room.checked_sub(columns.len()).ok_or(ReadError::TooManySamples(limits.samples))?;
             one.clear();
-            put_labels(&mut one, &mut inner, 1, &labels);
+            put_labels(&mut one, &mut inner, 1, &labels.with_missing(&request.external));
             let mut histograms = columns.histograms.iter().peekable();
             for (i, (at, value)) in columns.times.iter().zip(&columns.values).enumerate() {
                 inner.clear();
@@ -122,6 +122,7 @@ pub fn chunks(
         let mut found = select.select(&ask(query, Limits::default(), cancel))?;
         while let Some((_, labels)) = found.next(&mut columns)? {
             cancel.check()?;
+            let labels = labels.with_missing(&request.external);
             let mut frames = Frames { index: index as u64, labels: &labels, series: Vec::new(), chunks: 0 };
             let mut gone = false;
             let mut send = |frame: Option<Vec<u8>>| gone |= frame.is_some_and(|f| !out(f));

@@ -103,6 +103,18 @@ impl Labels {
         builder.build()
     }
 
+    /// These, and those of `others` whose names are not among them.
+    pub fn with_missing(&self, others: &Labels) -> Self {
+        if others.iter().all(|l| self.get(&l.name).is_some()) {
+            return self.clone();
+        }
+        let mut builder = self.edit();
+        for l in others.iter().filter(|l| self.get(&l.name).is_none()) {
+            builder.set(Arc::clone(&l.name), Arc::clone(&l.value));
+        }
+        builder.build()
+    }
+
     /// Only the labels named. `names` in any order.
     pub fn keep<S: AsRef<str>>(&self, names: &[S]) -> Self {
         self.filtered(|l| names.iter().any(|n| n.as_ref() == &*l.name))

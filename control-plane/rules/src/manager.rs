@@ -58,13 +58,8 @@ impl Default for Globals {
 
 impl Globals {
     /// An alert as others get it.
-    fn labelled(&self, mut alert: Alert) -> Alert {
-        let mut labels = alert.labels.edit();
-        for l in self.external_labels.iter().filter(|l| alert.labels.get(&l.name).is_none()) {
-            labels.set(Arc::clone(&l.name), Arc::clone(&l.value));
-        }
-        alert.labels = labels.build();
-        alert
+    fn labelled(&self, alert: Alert) -> Alert {
+        Alert { labels: alert.labels.with_missing(&self.external_labels), ..alert }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::{options::Options, own_series::ReloadMark, shown_config::ShownConfig};
 use arc_swap::ArcSwap;
-use model::{Timestamp, duration};
+use model::{Labels, Timestamp, duration};
 use promql::EngineConfig;
 use std::{
     collections::BTreeMap,
@@ -80,6 +80,10 @@ impl About for Process {
 
     fn alertmanagers(&self) -> Vec<String> {
         self.config.load().alertmanagers.clone()
+    }
+
+    fn external_labels(&self) -> Labels {
+        self.config.load().external_labels.clone()
     }
 }
 

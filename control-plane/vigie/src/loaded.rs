@@ -111,7 +111,7 @@ impl Loaded {
             _ => folder("alerts/rules").map(|dir| yaml_files(&dir)).unwrap_or_default(),
         };
         let rule_names: Vec<String> = rule_files.iter().map(|p| p.display().to_string()).collect();
-        let shown = ShownConfig::new(
+        let mut shown = ShownConfig::new(
             scrape
                 .iter()
                 .chain(&sent)
@@ -150,6 +150,7 @@ impl Loaded {
         // A file of remote writes of its own says what is on samples that are passed on, not on alerts.
         let sent = remote_write.as_ref().filter(|_| whole_prometheus);
         let external_labels = sent.map(|r| r.external_labels().clone()).unwrap_or_default();
+        shown.external_labels.clone_from(&external_labels);
         let rule_globals = rules::Globals { interval: rule_interval, external_labels };
         match (collect, remote_write, otlp, routing, budgets, dashboards) {
             (

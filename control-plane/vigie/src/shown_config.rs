@@ -4,6 +4,7 @@
 //! secret that no name tells.
 
 use kit::yaml::{Document, Kind, Node};
+use model::Labels;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use url::Url;
@@ -19,6 +20,7 @@ pub struct ShownConfig {
     pub jobs: BTreeMap<String, String>,
     /// Where a Prometheus with this file would send its alerts.
     pub alertmanagers: Vec<String>,
+    pub external_labels: Labels,
 }
 
 impl ShownConfig {

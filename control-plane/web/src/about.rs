@@ -1,6 +1,6 @@
 //! What the process says of itself: its settings, its configuration, how long it has been running.
 
-use model::Timestamp;
+use model::{Labels, Timestamp};
 use std::{collections::BTreeMap, time::Duration};
 
 /// How the process runs.
@@ -35,4 +35,6 @@ pub trait About: Send + Sync + std::fmt::Debug {
     fn job_config(&self, scrape_pool: &str) -> Option<String>;
     /// Alertmanagers that the configuration names, and that get nothing: Vigie delivers its alerts itself.
     fn alertmanagers(&self) -> Vec<String>;
+    /// `global.external_labels`: on what others are given, not on what is kept.
+    fn external_labels(&self) -> Labels;
 }

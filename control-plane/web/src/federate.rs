@@ -49,6 +49,7 @@ async fn federate(plane: &Plane, headers: &HeaderMap, params: &Params) -> Result
     let utf8 = accept.contains("escaping=allow-utf-8");
     let (select, now) = (Arc::clone(&plane.select), plane.clock.now_ms());
     let (lookback, most) = (plane.engine.config().lookback, plane.engine.config().max_series);
+    let external = plane.about.external_labels();
     let body = bounded(plane, plane.query_timeout, move |cancel, _| {
         let mut found = Found::new();
         for set in &sets {
@@ -56,7 +57,7 @@ async fn federate(plane: &Plane, headers: &HeaderMap, params: &Params) -> Result
             request.cancel = cancel.clone();
             request.hints = Hints { newest: true, ..Hints::default() };
             request.limits = Limits { series: Some(most.saturating_sub(found.len())), ..Limits::default() };
-            newest(&*select, &request, &mut found)?;
+            newest(&*select, &request, &external, &mut found)?;
         }
         Ok(text(&found, utf8))
     })
@@ -69,7 +70,12 @@ async fn federate(plane: &Plane, headers: &HeaderMap, params: &Params) -> Result
     Ok(([(header::CONTENT_TYPE, kind)], body).into_response())
 }
 
-fn newest(select: &dyn Select, request: &SelectRequest<'_>, found: &mut Found) -> Result<(), EvalError> {
+fn newest(
+    select: &dyn Select,
+    request: &SelectRequest<'_>,
+    external: &Labels,
+    found: &mut Found,
+) -> Result<(), EvalError> {
     let mut stream = select.select(request)?;
     let mut samples = SampleColumns::default();
     while let Some((_, labels)) = stream.next(&mut samples)? {
@@ -77,7 +83,8 @@ fn newest(select: &dyn Select, request: &SelectRequest<'_>, found: &mut Found) -
         let Some(last) = samples.times.len().checked_sub(1) else { continue };
         match samples.value(last) {
             Value::Float(v) if !model::is_stale_nan(v) && !labels.metric_name().is_empty() => {
-                found.insert((labels.metric_name().to_owned(), labels), (samples.times[last], v));
+                let shown = labels.with_missing(external);
+                found.insert((labels.metric_name().to_owned(), shown), (samples.times[last], v));
             }
             _ => {}
         }

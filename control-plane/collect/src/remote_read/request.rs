@@ -1,7 +1,7 @@
 //! A read request, taken apart.
 
 use crate::remote_write::wire::{Kind, Malformed, Wire};
-use model::{Hints, MatchOp, Matcher, Timestamp};
+use model::{Hints, Labels, MatchOp, Matcher, Timestamp};
 
 /// Queries of one request. Prometheus sends one.
 const MOST_QUERIES: usize = 128;
@@ -28,6 +28,8 @@ pub struct Request {
     pub queries: Vec<Query>,
     /// Whether it takes chunks, which it prefers to samples then.
     pub chunks: bool,
+    /// What every series is shown with, where it has no label of that name.
+    pub(super) external: Labels,
 }
 
 /// Why a request is not understood.
@@ -67,7 +69,18 @@ impl Request {
         }
         // The first that is known counts, as its sender prefers; samples where none is named.
         let chunks = types.iter().find(|t| matches!(t, 0 | 1)) == Some(&1);
-        Ok(Request { queries, chunks })
+        Ok(Request { queries, chunks, external: Labels::default() })
+    }
+
+    /// The same of a server that has external labels: a client that has them, too, asks for them, though no series
+    /// has them before it is shown.
+    #[must_use]
+    pub fn under(mut self, external: Labels) -> Request {
+        for query in &mut self.queries {
+            query.matchers.retain(|m| m.op != MatchOp::Eq || external.get(&m.name) != Some(&*m.value));
+        }
+        self.external = external;
+        self
     }
 }
 

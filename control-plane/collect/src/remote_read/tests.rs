@@ -93,3 +93,23 @@ fn chunks_come_in_frames_that_are_checked() {
     let gone = chunks(&store, &read, &limits, &none, |_| false);
     assert!(matches!(gone, Err(ReadError::Gone)));
 }
+
+#[test]
+fn external_labels_are_asked_for_and_shown_though_no_series_has_them() {
+    let (store, none) = (store(), Cancel::default());
+    let external = Labels::from_pairs([("region", "eu"), ("job", "of its own")]);
+    let asked = [(0, "__name__", "up"), (0, "region", "eu"), (0, "job", "a")];
+    let read = Request::read(&request(&[], &asked)).expect("reads").under(external.clone());
+    assert_eq!(read.queries[0].matchers.len(), 2, "another value of the same name is looked for");
+    let body = samples(&store, &read, &ReadLimits::default(), &none).expect("answers");
+    let has = |text: &str| body.windows(text.len()).any(|w| w == text.as_bytes());
+    assert!(has("region") && has("eu") && !has("of its own"), "what a series has stays");
+    let other = Request::read(&request(&[1], &[(0, "region", "us")])).expect("reads").under(external);
+    let mut frames = 0;
+    let each = |_| {
+        frames += 1;
+        true
+    };
+    chunks(&store, &other, &ReadLimits::default(), &none, each).expect("answers");
+    assert_eq!(frames, 0, "no series is in another region");
+}

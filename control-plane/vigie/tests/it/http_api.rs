@@ -57,12 +57,14 @@ async fn a_prometheus_reads_through_to_vigie() {
     let world = World::new();
     let mut ports = Ports::new();
     let (port, reader) = (ports.free(), ports.free());
-    fs::create_dir_all(world.path("config")).expect("a folder");
-    let _vigie = world.vigie(port);
+    let external = "global: {external_labels: {region: eu}}\n";
+    let _vigie = world.vigie_as_prometheus(port, external);
     world.answers(port, "/-/ready").await;
     world.push(port, request(3, now_ms() - 10_000, 7.0)).await;
-    let config =
-        format!("remote_read: [{{url: 'http://127.0.0.1:{port}/api/v1/read', read_recent: true}}]\n");
+    // It asks with its own external labels, and takes away what it finds of them.
+    let config = format!(
+        "{external}remote_read: [{{url: 'http://127.0.0.1:{port}/api/v1/read', read_recent: true}}]\n"
+    );
     let _prometheus = world.prometheus(&prometheus, reader, &config);
     world.answers(reader, "/-/ready").await;
     let found = until("Prometheus has Vigie's samples", PATIENCE, || async {
@@ -82,8 +84,7 @@ async fn a_prometheus_federates_from_vigie() {
     let world = World::new();
     let mut ports = Ports::new();
     let (port, reader) = (ports.free(), ports.free());
-    fs::create_dir_all(world.path("config")).expect("a folder");
-    let _vigie = world.vigie(port);
+    let _vigie = world.vigie_as_prometheus(port, "global: {external_labels: {region: eu, n: none}}");
     world.answers(port, "/-/ready").await;
     let at = now_ms() - 10_000;
     world.push(port, request(3, at, 7.5)).await;
@@ -100,7 +101,10 @@ async fn a_prometheus_federates_from_vigie() {
     })
     .await;
     for series in &found {
-        assert_eq!(series["metric"]["job"], "federate", "{series}");
+        assert_eq!(
+            (&series["metric"]["job"], &series["metric"]["region"]),
+            (&"federate".into(), &"eu".into())
+        );
         assert!(series["metric"]["instance"].is_null(), "an empty instance is honoured: {series}");
         let seconds: f64 = series["value"][1].as_str().expect("text").parse().expect("a number");
         assert!((seconds * 1000.0 - at as f64).abs() < 1.0, "the sample's own time: {series}");

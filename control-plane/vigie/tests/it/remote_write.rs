@@ -108,6 +108,15 @@ impl World {
         self.start("vigie", &mut command)
     }
 
+    /// Vigie in place of a Prometheus with this file.
+    pub(crate) fn vigie_as_prometheus(&self, port: u16, config: &str) -> Process {
+        fs::write(self.path("taken-over.yml"), config).expect("a file");
+        let mut command = Command::new(binary("vigie"));
+        command.args(["serve", "--listen", &format!("127.0.0.1:{port}"), "--prometheus-config"]);
+        command.arg(self.path("taken-over.yml")).arg("--data-dir").arg(self.path("data"));
+        self.start("vigie", &mut command)
+    }
+
     pub(crate) async fn answers(&self, port: u16, path: &str) {
         let url = format!("http://127.0.0.1:{port}{path}");
         until(&url, PATIENCE, || async {

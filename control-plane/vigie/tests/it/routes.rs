@@ -82,6 +82,9 @@ impl About for Nothing {
     fn job_config(&self, _: &str) -> Option<String> {
         None
     }
+    fn external_labels(&self) -> Labels {
+        Labels::default()
+    }
     fn alertmanagers(&self) -> Vec<String> {
         Vec::new()
     }

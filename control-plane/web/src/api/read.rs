@@ -25,6 +25,7 @@ pub(super) fn add(routes: &mut Routes, plane: &Plane, need: Need) {
         let plane = own.clone();
         async move {
             let request = Request::read(&body).map_err(|e| ApiFailure::bad_data(e.to_string()))?;
+            let request = request.under(plane.about.external_labels());
             if request.chunks { streamed(&plane, request).await } else { sampled(&plane, request).await }
         }
     });

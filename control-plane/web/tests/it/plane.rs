@@ -135,6 +135,9 @@ impl About for Process {
     fn alertmanagers(&self) -> Vec<String> {
         vec!["http://am.test:9093/api/v2/alerts".to_owned()]
     }
+    fn external_labels(&self) -> Labels {
+        Labels::default()
+    }
 }
 
 /// How the plane of a test differs from the usual one.

@@ -52,10 +52,7 @@ impl Known {
     }
 
     fn make(&self, labels: &Labels, families: &Families) -> Sent {
-        let mut builder = labels.edit();
-        for l in self.endpoint.external.iter().filter(|l| labels.get(&l.name).is_none()) {
-            builder.set(Arc::clone(&l.name), Arc::clone(&l.value));
-        }
+        let mut builder = labels.with_missing(&self.endpoint.external).edit();
         if !relabel(&self.endpoint.relabel, &mut builder) {
             return None;
         }
