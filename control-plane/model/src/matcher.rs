@@ -3,7 +3,10 @@
 //! Regular expressions are RE2's, anchored at both ends, and `.` matches newlines, as in Prometheus. Their compiled
 //! size is bounded, so that no expression that somebody writes can take the memory of the process.
 
+mod expand;
 mod re2;
+
+pub use expand::expand;
 
 use crate::labels::{Labels, quote};
 use regex::{Regex, RegexBuilder};
@@ -67,7 +70,16 @@ pub fn anchored_regex(pattern: &str) -> Result<Regex, MatcherError> {
     compile(pattern, REGEX_SIZE_LIMIT)
 }
 
+/// Compiles `pattern` as Go's library would: it matches anywhere, `.` matches no newline; size bounded.
+pub fn regex(pattern: &str) -> Result<Regex, MatcherError> {
+    build(pattern, REGEX_SIZE_LIMIT, |rewritten| rewritten)
+}
+
 fn compile(pattern: &str, limit: usize) -> Result<Regex, MatcherError> {
+    build(pattern, limit, |rewritten| format!("^(?s:{rewritten})$"))
+}
+
+fn build(pattern: &str, limit: usize, around: impl FnOnce(String) -> String) -> Result<Regex, MatcherError> {
     let refuse = |reason: String| {
         let cut = pattern.char_indices().nth(100).map_or(pattern.len(), |(end, _)| end);
         let more = if cut < pattern.len() { "..." } else { "" };
@@ -85,7 +97,7 @@ fn compile(pattern: &str, limit: usize) -> Result<Regex, MatcherError> {
         Ok(rewritten) => rewritten,
         Err(why) => return refuse(why),
     };
-    RegexBuilder::new(&format!("^(?s:{rewritten})$"))
+    RegexBuilder::new(&around(rewritten))
         .size_limit(limit)
         .dfa_size_limit(limit)
         .build()

@@ -16,7 +16,7 @@
 //! A text stands in double quotes with JSON's escapes, or bare when it is one word. `matches` takes a regular
 //! expression that may match anywhere. A path goes into the body as JSON.
 
-use regex::{Regex, RegexBuilder};
+use regex::Regex;
 use serde_json::Value as Json;
 use std::{cell::OnceCell, cmp::Ordering, fmt, time::Duration};
 
@@ -448,10 +448,7 @@ fn texts(op: Op, text: &str) -> Result<Wanted, String> {
     if op != Op::Matches {
         return Ok(Wanted::Text(text.to_owned()));
     }
-    let regex = RegexBuilder::new(text).size_limit(1 << 20).build();
-    regex
-        .map(Wanted::Pattern)
-        .map_err(|e| format!("bad regular expression: {}", e.to_string().replace('\n', " ")))
+    model::matcher::regex(text).map(Wanted::Pattern).map_err(|e| e.to_string())
 }
 
 /// A text in quotes, or one bare word. Whether it was quoted comes first.

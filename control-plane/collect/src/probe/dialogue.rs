@@ -4,6 +4,7 @@
 //! expression's groups matched can be sent back: `${1}`, `${name}`.
 
 use super::Found;
+use model::matcher::expand;
 use regex::{Captures, Regex};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
@@ -14,14 +15,15 @@ const MAX_PASSED: usize = 256 << 10;
 /// One step.
 #[derive(Debug, Clone)]
 pub(crate) struct Step {
-    pub(super) expect: Option<Regex>,
+    /// As it is written, and compiled.
+    pub(super) expect: Option<(String, Regex)>,
     pub(super) send: Option<String>,
 }
 
 impl PartialEq for Step {
     fn eq(&self, other: &Self) -> bool {
-        self.send == other.send
-            && self.expect.as_ref().map(Regex::as_str) == other.expect.as_ref().map(Regex::as_str)
+        let pattern = |step: &Step| step.expect.as_ref().map(|(pattern, _)| pattern.clone());
+        self.send == other.send && pattern(self) == pattern(other)
     }
 }
 
@@ -30,11 +32,7 @@ impl Step {
     pub(super) fn answer(&self, captures: Option<&Captures<'_>>) -> Option<String> {
         let send = self.send.as_ref()?;
         Some(match captures {
-            Some(captures) => {
-                let mut out = String::new();
-                captures.expand(send, &mut out);
-                out
-            }
+            Some(captures) => expand(send, captures),
             None => send.clone(),
         })
     }
@@ -42,7 +40,7 @@ impl Step {
     /// The end of waiting for what never came.
     pub(super) fn unmet(&self, found: &mut Found, last: Option<&str>) -> String {
         found.set("probe_failed_due_to_regex", 1.0);
-        let wanted = self.expect.as_ref().map_or("", Regex::as_str);
+        let wanted = self.expect.as_ref().map_or("", |(pattern, _)| pattern);
         match last {
             Some(last) => {
                 let last: String = last.chars().take(80).collect();
@@ -117,7 +115,7 @@ pub(super) async fn hold<S: AsyncRead + AsyncWrite + Unpin>(
     let mut lines = Lines::new(stream);
     for step in steps {
         let mut send = step.answer(None);
-        if let Some(expect) = &step.expect {
+        if let Some((_, expect)) = &step.expect {
             let (mut last, mut passed): (Option<String>, usize) = (None, 0);
             send = loop {
                 let line = match lines.next().await? {

@@ -64,7 +64,7 @@ async fn talk(
     let failed = |e: Error| format!("the connection failed: {}", crate::scrape::fetch::chain(&e));
     for step in &probe.steps {
         let mut send = step.answer(None);
-        if let Some(expect) = &step.expect {
+        if let Some((_, expect)) = &step.expect {
             let (mut last, mut passed) = (None, 0);
             send = loop {
                 let message = match socket.next().await.transpose().map_err(failed)? {

@@ -2,7 +2,10 @@
 
 use super::md5::md5;
 use kit::{problem::Problem, yaml::MapReader};
-use model::{Labels, LabelsBuilder, matcher::anchored_regex};
+use model::{
+    Labels, LabelsBuilder,
+    matcher::{anchored_regex, expand},
+};
 use regex::Regex;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +43,8 @@ pub(crate) struct Relabel {
     action: Action,
     source: Vec<String>,
     separator: String,
+    /// As it is written.
+    pattern: String,
     regex: Regex,
     modulus: u64,
     target: String,
@@ -48,9 +53,8 @@ pub(crate) struct Relabel {
 
 impl PartialEq for Relabel {
     fn eq(&self, other: &Self) -> bool {
-        let parts = |r: &Relabel| {
-            (r.action, r.source.clone(), r.separator.clone(), r.regex.as_str().to_owned(), r.modulus)
-        };
+        let parts =
+            |r: &Relabel| (r.action, r.source.clone(), r.separator.clone(), r.pattern.clone(), r.modulus);
         parts(self) == parts(other) && self.target == other.target && self.replacement == other.replacement
     }
 }
@@ -80,6 +84,7 @@ impl Relabel {
         let source: Vec<String> = r.texts("source_labels").into_iter().map(|(_, t)| t.to_owned()).collect();
         let separator = r.text("separator").map(str::to_owned);
         let regex_node = r.node("regex");
+        let pattern = regex_node.and_then(|n| n.text()).unwrap_or("(.*)").to_owned();
         let regex = r.parsed("regex", anchored_regex);
         let modulus = r.u64("modulus");
         let target = r.text("target_label").map(str::to_owned);
@@ -119,6 +124,7 @@ impl Relabel {
             action,
             source,
             separator: separator.unwrap_or_else(|| ";".to_owned()),
+            pattern,
             regex: regex.or_else(default)?,
             modulus: modulus.unwrap_or(0),
             target: target.unwrap_or_default(),
@@ -138,9 +144,7 @@ impl Relabel {
             Action::KeepEqual => return labels.value(&self.target) == value,
             Action::Replace => {
                 let Some(found) = self.regex.captures(&value) else { return true };
-                let (mut target, mut text) = (String::new(), String::new());
-                found.expand(&self.target, &mut target);
-                found.expand(&self.replacement, &mut text);
+                let (target, text) = (expand(&self.target, &found), expand(&self.replacement, &found));
                 if !target.is_empty() {
                     labels.set(target, text);
                 }
@@ -160,9 +164,8 @@ impl Relabel {
             Action::LabelMap => {
                 let all: Vec<_> = labels.iter().cloned().collect();
                 for l in all {
-                    if self.regex.is_match(&l.name) {
-                        let name = self.regex.replace(&l.name, self.replacement.as_str()).into_owned();
-                        labels.set(name, l.value);
+                    if let Some(found) = self.regex.captures(&l.name) {
+                        labels.set(expand(&self.replacement, &found), l.value);
                     }
                 }
             }
@@ -200,13 +203,11 @@ pub struct RelabelStep {
 
 impl Relabel {
     fn shown(&self) -> RelabelRule {
-        let regex = self.regex.as_str();
-        let regex = regex.strip_prefix("^(?s:").and_then(|r| r.strip_suffix(")$")).unwrap_or(regex);
         RelabelRule {
             action: ACTIONS.iter().find(|(_, a)| *a == self.action).map_or("", |(name, _)| name),
             source_labels: self.source.clone(),
             separator: self.separator.clone(),
-            regex: regex.to_owned(),
+            regex: self.pattern.clone(),
             modulus: self.modulus,
             target_label: self.target.clone(),
             replacement: self.replacement.clone(),

@@ -100,3 +100,11 @@ fn what_re2_does_not_know_is_refused() {
         assert!(e.reason.contains(why), "{pattern}: {e}");
     }
 }
+
+#[test]
+fn a_regex_of_go_matches_anywhere_and_no_newline_by_a_dot() {
+    let found = |pattern: &str, text: &str| regex(pattern).expect("compiles").is_match(text);
+    assert!(found("b.d", "abcde") && !found("b.d", "b\nd") && found(r"^\d+$", "12") && !found(r"\d", "٣"));
+    let e = regex("a)|(b").expect_err("refused");
+    assert_eq!(e.to_string(), r#"bad regular expression "a)|(b": unexpected )"#);
+}

@@ -20,7 +20,6 @@ use bytes::Bytes;
 use hickory_proto::rr::{Name, RecordType};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use kit::yaml::{MapReader, Node};
-use regex::{Regex, RegexBuilder};
 use std::{str::FromStr, time::Duration};
 use url::Url;
 
@@ -300,13 +299,16 @@ fn read_step(r: &mut MapReader<'_>, node: &Node) -> Option<Step> {
     let mut r = r.item(node)?;
     let expect = match r.node("expect") {
         None => None,
-        Some(at) => match read_regex(at.text().unwrap_or("")) {
-            Ok(regex) => Some(regex),
-            Err(e) => {
-                r.problem(at, e);
-                None
+        Some(at) => {
+            let pattern = at.text().unwrap_or("");
+            match model::matcher::regex(pattern) {
+                Ok(regex) => Some((pattern.to_owned(), regex)),
+                Err(e) => {
+                    r.problem(at, e.to_string());
+                    None
+                }
             }
-        },
+        }
     };
     let send = r.text("send").map(str::to_owned);
     if r.node("expect").is_none() && send.is_none() {
@@ -315,11 +317,4 @@ fn read_step(r: &mut MapReader<'_>, node: &Node) -> Option<Step> {
     }
     r.finish();
     Some(Step { expect, send })
-}
-
-fn read_regex(text: &str) -> Result<Regex, String> {
-    RegexBuilder::new(text)
-        .size_limit(1 << 20)
-        .build()
-        .map_err(|e| format!("bad regular expression: {}", e.to_string().replace('\n', " ")))
 }
