@@ -245,12 +245,14 @@ impl Evaluator<'_> {
                     Some(Value::Float(v)) => plain(v),
                     Some(Value::Histogram(h)) => histograms::text(&h),
                 };
+                let length = text.len();
                 let labels = group_labels(&with_label, &c.labels.with(label, text));
                 let target = match index.get(&labels) {
                     Some(target) => *target,
                     None => {
                         self.hold(grid.len)?;
                         self.quota.hold_series(1)?;
+                        self.quota.hold_each(1, length)?;
                         index.insert(labels.clone(), out.len());
                         out.push(Column::empty(labels, false, grid.len));
                         out.len() - 1

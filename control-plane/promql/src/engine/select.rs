@@ -236,7 +236,8 @@ impl<'a> Evaluator<'a> {
         let lookback = self.config.lookback;
         let smoothed = s.extent == Some(Extent::Smoothed);
         let end = if smoothed { last.saturating_add(lookback) } else { last };
-        let newest = grid.len == 1 && !smoothed;
+        // Resets are noted from sample to sample.
+        let newest = grid.len == 1 && !smoothed && !self.counts_only;
         let hints = Hints { step: grid.step, newest, labels, ..self.around.take().unwrap_or_default() };
         // Both ends of a request are inclusive, lookback is left-open.
         let stream = self.stream(s, first.saturating_sub(lookback).saturating_add(1), end, hints)?;
