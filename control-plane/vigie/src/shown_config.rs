@@ -40,9 +40,11 @@ impl ShownConfig {
                 if !seen.iter().any(|s| s == name) {
                     seen.push(name.to_owned());
                     entry(&mut shown.yaml, key, section, 0, false);
+                    if name == "alerting" {
+                        shown.alertmanagers = alertmanagers(section);
+                    }
                 }
             }
-            shown.alertmanagers.extend(alertmanagers(&doc.root));
             let Some(Kind::Seq(jobs)) = doc.root.get("scrape_configs").map(|n| &n.kind) else { continue };
             for job in jobs {
                 let mut yaml = String::new();
@@ -63,7 +65,7 @@ impl ShownConfig {
 }
 
 /// The addresses in `alerting.alertmanagers`, as far as they stand there.
-fn alertmanagers(root: &Node) -> Vec<String> {
+fn alertmanagers(alerting: &Node) -> Vec<String> {
     let list = |node: &Node, name: &str| match node.get(name).map(|n| &n.kind) {
         Some(Kind::Seq(items)) => items.clone(),
         _ => Vec::new(),
@@ -72,7 +74,7 @@ fn alertmanagers(root: &Node) -> Vec<String> {
         node.get(name).and_then(Node::text).filter(|t| !t.is_empty()).unwrap_or(or).to_owned()
     };
     let mut out = Vec::new();
-    for one in root.get("alerting").map(|alerting| list(alerting, "alertmanagers")).unwrap_or_default() {
+    for one in list(alerting, "alertmanagers") {
         let (scheme, version) = (text(&one, "scheme", "http"), text(&one, "api_version", "v2"));
         let prefix = text(&one, "path_prefix", "/");
         let prefix = prefix.trim_matches('/');
@@ -220,7 +222,7 @@ scrape_configs:
     - {scheme: https, path_prefix: /am/, static_configs: [{targets: [c]}]}
     - dns_sd_configs: [{names: [d]}]
 ";
-        let shown = ShownConfig::new([("p.yml", text)], &[]);
+        let shown = ShownConfig::new([("p.yml", text), ("p.yml", text)], &[]);
         assert_eq!(
             shown.alertmanagers,
             ["http://a:9093/api/v2/alerts", "http://b:9093/api/v2/alerts", "https://c/am/api/v2/alerts"]
