@@ -17,6 +17,7 @@ mod receiver;
 mod remote_write;
 mod routes;
 mod shipped;
+mod stores;
 
 use std::{future::Future, time::Duration};
 
