@@ -50,8 +50,8 @@ pub fn parse(text: &str) -> Result<Duration, DurationError> {
     Ok(Duration::from_millis(total))
 }
 
-/// Writes a duration in the same notation: the largest units first, years, weeks and days only when they
-/// divide it evenly, as Prometheus prints them.
+/// Writes a duration in the same notation: the largest units first, years and weeks only when they
+/// divide it evenly, as Prometheus prints them: 90d, not 12w6d.
 pub fn format(duration: Duration) -> String {
     let mut ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     if ms == 0 {
@@ -59,7 +59,7 @@ pub fn format(duration: Duration) -> String {
     }
     let mut out = String::new();
     for (i, (unit, size)) in UNITS.iter().enumerate() {
-        let exact_only = i < 3;
+        let exact_only = i < 2;
         if exact_only && ms % size != 0 {
             continue;
         }
