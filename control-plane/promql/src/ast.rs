@@ -86,7 +86,7 @@ impl PartialEq for Number {
 }
 
 /// Instant or range selector: `name{a="b"}[5m] offset 1m @ 10`.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Selector {
     /// The name before the braces, if one stands there. It is among the matchers too.
     pub name: Option<String>,
@@ -96,6 +96,23 @@ pub struct Selector {
     pub offset: Option<Duration>,
     pub at: Option<At>,
     pub extent: Option<Extent>,
+}
+
+/// The order of matchers means nothing, and they are printed in another one.
+impl PartialEq for Selector {
+    fn eq(&self, other: &Self) -> bool {
+        let sorted = |s: &Selector| {
+            let mut texts: Vec<String> = s.matchers.iter().map(ToString::to_string).collect();
+            texts.sort_unstable();
+            texts
+        };
+        self.name == other.name
+            && self.range == other.range
+            && self.offset == other.offset
+            && self.at == other.at
+            && self.extent == other.extent
+            && sorted(self) == sorted(other)
+    }
 }
 
 /// What an extended range selector looks at beyond its samples.

@@ -111,7 +111,7 @@ mod tests {
     fn what_is_long_is_taken_apart() {
         check(
             "sum by (job) (rate(a_very_long_metric_name_of_requests_total{job=\"api\",code=\"500\"}[5m])) > bool on (job) group_left (x) (topk(3, b))",
-            "  sum by (job) (rate(a_very_long_metric_name_of_requests_total{job=\"api\",code=\"500\"}[5m]))\n> bool on (job) group_left (x)\n  (topk(3, b))",
+            "  sum by (job) (rate(a_very_long_metric_name_of_requests_total{code=\"500\",job=\"api\"}[5m]))\n> bool on (job) group_left (x)\n  (topk(3, b))",
         );
         let name = "a".repeat(100);
         check(&format!("sum(-rate({name}[5m]))"), &format!("sum(\n  -rate(\n    {name}[5m]\n  )\n)"));

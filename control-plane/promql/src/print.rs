@@ -93,7 +93,8 @@ impl fmt::Display for Selector {
             None => self.matchers.iter().collect(),
         };
         if self.name.is_none() || !shown.is_empty() {
-            let shown: Vec<String> = shown.into_iter().map(ToString::to_string).collect();
+            let mut shown: Vec<String> = shown.into_iter().map(ToString::to_string).collect();
+            shown.sort();
             write!(f, "{{{}}}", shown.join(","))?;
         }
         if let Some(range) = &self.range {

@@ -19,7 +19,7 @@ fn an_expression_prints_in_prometheus_layout() {
     check_prints("a+on(b)group_left(c)d", "a + on (b) group_left (c) d");
     check_prints("-1^2", "-1 ^ 2");
     check_prints("1_000 + 0x1f + 017 + 1e3", "1000 + 31 + 15 + 1000");
-    check_prints("{\"a.b\", \"c d\"=~\"x\"}", "{__name__=\"a.b\",\"c d\"=~\"x\"}");
+    check_prints("{\"a.b\", \"c d\"=~\"x\"}", "{\"c d\"=~\"x\",__name__=\"a.b\"}");
     check_prints("foo[5m:] @ end() offset -1m", "foo[5m:] @ end() offset -1m");
     check_prints("foo[max_of(step(), 5s)*2] anchored", "foo[max_of(step(), 5s) * 2] anchored");
     check_prints("a </ 5 >/ 3", "a </ 5 >/ 3");
@@ -123,6 +123,15 @@ fn an_error_asks_whether_something_else_was_meant() {
         let e = parse(query).expect_err(query).to_string();
         assert!(e.starts_with(&format!("{at}: parse error: ")) && e.contains(part), "{query}: {e}");
     }
+}
+
+#[test]
+fn matchers_print_in_the_order_of_their_texts() {
+    let expr =
+        parse("up{z=\"1\",job=~\"a\",\"b c\"=\"2\",job!=\"x\"} / {z=\"1\",__name__=~\"a\"}").expect("parses");
+    let text = "up{\"b c\"=\"2\",job!=\"x\",job=~\"a\",z=\"1\"} / {__name__=~\"a\",z=\"1\"}";
+    assert_eq!(expr.to_string(), text);
+    assert_eq!(parse(text).expect("parses"), expr);
 }
 
 #[test]
