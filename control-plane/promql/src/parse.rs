@@ -578,7 +578,13 @@ impl<'a> Parser<'a> {
                     return Ok(labels);
                 }
                 Kind::Word if !self.text(t.span).contains(':') => labels.push(self.text(t.span).to_owned()),
-                Kind::Text => labels.push(self.unquote(t.span)?),
+                Kind::Text => {
+                    let name = self.unquote(t.span)?;
+                    if name.is_empty() {
+                        self.problem(t.span, format!("invalid label name for grouping: {name:?}"));
+                    }
+                    labels.push(name);
+                }
                 _ => return Err(self.unexpected(CONTEXT, "label")),
             }
             self.advance()?;

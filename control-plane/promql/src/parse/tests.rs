@@ -135,6 +135,16 @@ fn matchers_print_in_the_order_of_their_texts() {
 }
 
 #[test]
+fn a_grouping_label_has_a_name() {
+    for query in
+        ["sum by (\"\") (a)", "sum without (b, '') (a)", "a + on (\"\") a", "a + on (b) group_left (``) a"]
+    {
+        let e = parse(query).expect_err(query).to_string();
+        assert!(e.contains("invalid label name for grouping: \"\""), "{query}: {e}");
+    }
+}
+
+#[test]
 fn an_error_does_not_suggest_what_was_written() {
     for query in ["a bool 1", "a group_left b", "a[999999999999y]", "a[99999999999999h]"] {
         let e = parse(query).expect_err(query).to_string();
