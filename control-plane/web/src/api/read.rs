@@ -1,6 +1,6 @@
 //! `POST /api/v1/read`: remote read, in samples or in a stream of chunks, whichever the client prefers.
 
-use super::{ApiFailure, query::bounded};
+use super::{ApiFailure, pieces::in_pieces, query::bounded};
 use crate::{Plane, Routes, access::Need};
 use axum::{
     body::{Body, Bytes},
@@ -9,7 +9,7 @@ use axum::{
 use collect::remote_read::{ReadError, ReadLimits, Request, chunks, samples};
 use futures_util::{StreamExt, stream};
 use http::{Method, header};
-use promql::EvalError;
+use promql::{EvalError, Lease};
 use std::{sync::Arc, time::Duration};
 use tokio::{runtime::Handle, sync::mpsc};
 
@@ -49,7 +49,7 @@ async fn sampled(plane: &Plane, request: Request) -> Result<Response, ApiFailure
     })
     .await?;
     let headers = [(header::CONTENT_TYPE, "application/x-protobuf"), (header::CONTENT_ENCODING, "snappy")];
-    Ok((headers, body).into_response())
+    Ok(in_pieces(plane, (headers, body).into_response(), Lease::default()).await)
 }
 
 /// The stream begins with its first frame, so that what fails before it is answered as an error; what fails
