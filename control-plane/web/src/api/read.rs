@@ -1,9 +1,10 @@
 //! `POST /api/v1/read`: remote read, in samples or in a stream of chunks, whichever the client prefers.
 
 use super::{ApiFailure, pieces::in_pieces, query::bounded};
-use crate::{Plane, Routes, access::Need};
+use crate::{Plane, Routes, access::Need, params::body_of};
 use axum::{
-    body::{Body, Bytes},
+    body::Body,
+    extract::Request as HttpRequest,
     response::{IntoResponse, Response},
 };
 use collect::remote_read::{ReadError, ReadLimits, Request, chunks, samples};
@@ -21,9 +22,10 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(super) fn add(routes: &mut Routes, plane: &Plane, need: Need) {
     let own = plane.clone();
-    routes.add(Method::POST, "/api/v1/read", need, move |body: Bytes| {
+    routes.add(Method::POST, "/api/v1/read", need, move |request: HttpRequest| {
         let plane = own.clone();
         async move {
+            let body = body_of(request).await?;
             let request = Request::read(&body).map_err(|e| ApiFailure::bad_data(e.to_string()))?;
             let request = request.under(plane.about.external_labels());
             if request.chunks { streamed(&plane, request).await } else { sampled(&plane, request).await }

@@ -267,6 +267,25 @@ async fn what_all_queries_hold_together_is_bounded_but_for_rules() {
 }
 
 #[tokio::test]
+async fn a_body_that_does_not_come_is_not_waited_for() {
+    let vigie = Setup { query_timeout: Duration::from_secs(3600), ..Setup::default() }.start().await;
+    let address = vigie.base.trim_start_matches("http://");
+    for (path, kind) in [("query", "application/x-www-form-urlencoded"), ("read", "application/x-protobuf")] {
+        let mut client = tokio::net::TcpStream::connect(address).await.expect("connects");
+        let head = format!(
+            "POST /api/v1/{path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: {kind}\r\ncontent-length: 100\r\n\r\nq"
+        );
+        client.write_all(head.as_bytes()).await.expect("sent");
+        // Time goes on by itself while nothing else does.
+        tokio::time::pause();
+        let mut answer = [0; 12];
+        client.read_exact(&mut answer).await.expect("an answer");
+        tokio::time::resume();
+        assert_eq!(&answer, b"HTTP/1.1 408", "{path}");
+    }
+}
+
+#[tokio::test]
 async fn a_large_answer_that_nobody_takes_is_let_go() {
     let vigie = Setup { storm: 1000, query_memory: 256 << 20, ..Setup::default() }.start().await;
     let (start, end) = ("1700000000", "1700000249.5");
