@@ -8,6 +8,7 @@ mod metadata;
 mod notifications;
 mod otlp;
 mod parse;
+mod pieces;
 mod query;
 mod read;
 mod rules;

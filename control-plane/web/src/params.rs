@@ -5,6 +5,7 @@ use axum::{
     body::Bytes,
     extract::{FromRequest, Request},
 };
+use http::StatusCode;
 use model::{Matcher, Timestamp};
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ pub(crate) struct Params(Vec<(String, String)>);
 impl<S: Send + Sync> FromRequest<S> for Params {
     type Rejection = ApiFailure;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, ApiFailure> {
+    async fn from_request(request: Request, _: &S) -> Result<Self, ApiFailure> {
         let query = request.uri().query().unwrap_or("").to_owned();
         let form = request
             .headers()
@@ -25,14 +26,27 @@ impl<S: Send + Sync> FromRequest<S> for Params {
             .is_some_and(|v| v.trim().eq_ignore_ascii_case("application/x-www-form-urlencoded"));
         let mut pairs = Vec::new();
         if form {
-            let body = Bytes::from_request(request, state).await.map_err(|e| ApiFailure {
-                status: e.status(),
-                ..ApiFailure::bad_data(format!("the body could not be read: {}", e.body_text()))
-            })?;
-            pairs.extend(decode(&body));
+            pairs.extend(decode(&body_of(request).await?));
         }
         pairs.extend(decode(query.as_bytes()));
         Ok(Params(pairs))
+    }
+}
+
+/// How long a request's body may take to come, however long its answer may: less than any request has, so that the
+/// refusal has its shape.
+const PATIENCE: Duration = Duration::from_secs(25);
+
+/// A whole body, as far as bodies may be long.
+pub(crate) async fn body_of(request: Request) -> Result<Bytes, ApiFailure> {
+    let failed = |status, why: &str| ApiFailure {
+        status,
+        ..ApiFailure::bad_data(format!("the body could not be read: {why}"))
+    };
+    match tokio::time::timeout(PATIENCE, Bytes::from_request(request, &())).await {
+        Ok(Ok(body)) => Ok(body),
+        Ok(Err(e)) => Err(failed(e.status(), &e.body_text())),
+        Err(_) => Err(failed(StatusCode::REQUEST_TIMEOUT, "it took longer than 25 s to come")),
     }
 }
 

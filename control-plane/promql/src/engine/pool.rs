@@ -22,6 +22,11 @@ impl MemoryPool {
     pub fn new(limit: usize) -> Self {
         MemoryPool { limit, lent: AtomicUsize::new(0) }
     }
+
+    /// What queries have of it.
+    pub fn lent(&self) -> usize {
+        self.lent.load(Ordering::Relaxed)
+    }
 }
 
 /// What a query has of a pool, if there is one.
@@ -35,6 +40,15 @@ pub struct Lease {
 impl Lease {
     pub(super) fn of(pool: Option<&Arc<MemoryPool>>) -> Self {
         Lease { pool: pool.cloned(), bytes: 0 }
+    }
+
+    /// Gives back what is beyond so many bytes.
+    pub fn keep(&mut self, bytes: usize) {
+        if let Some(pool) = &self.pool {
+            let more = self.bytes.saturating_sub(bytes);
+            self.bytes -= more;
+            pool.lent.fetch_sub(more, Ordering::Relaxed);
+        }
     }
 
     /// Makes sure that there are so many bytes.
@@ -76,15 +90,17 @@ mod tests {
         for held in [0, SLICE, 10, 3 * SLICE + 1, 2 * SLICE] {
             one.cover(held).expect("there is room");
         }
-        assert_eq!(pool.lent.load(Ordering::Relaxed), 3 * SLICE, "the peak, but for the first slice");
+        assert_eq!(pool.lent(), 3 * SLICE, "the peak, but for the first slice");
         other.cover(2 * SLICE).expect("the rest");
         let refused = other.cover(2 * SLICE + 1).expect_err("no room").to_string();
         assert!(refused.contains("4194304 bytes (VIGIE_QUERY_MAX_TOTAL_MEMORY)"), "{refused}");
         lease().cover(SLICE).expect("what is small is not refused");
+        other.keep(0);
+        assert_eq!(pool.lent(), 3 * SLICE, "what is not kept is free");
         drop(one);
         other.cover(5 * SLICE).expect("there is room again");
         drop(other);
-        assert_eq!(pool.lent.load(Ordering::Relaxed), 0);
+        assert_eq!(pool.lent(), 0);
         Lease::default().cover(usize::MAX).expect("without a pool there is no limit");
     }
 }

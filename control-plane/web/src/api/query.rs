@@ -1,6 +1,6 @@
 //! `query` and `query_range`.
 
-use super::{ApiFailure, TRUNCATED, json::write_value};
+use super::{ApiFailure, TRUNCATED, json::write_value, pieces::in_pieces};
 use crate::{
     Plane, Routes,
     access::Need,
@@ -301,11 +301,13 @@ async fn answer(plane: &Plane, common: Common, when: When) -> Result<Response, A
     let how = How { lookback, count_steps: stats };
     let query = Query { text: &text.clone(), when, timeout, how };
     // A large result takes its time to write: that, too, is no work for a thread that others wait for.
-    let body = run(plane, query, move |result, took| {
-        body(&text, &result, limit, stats.then(|| stats_of(&result, took, when, per_step)))
+    let (body, lease) = run(plane, query, move |result, took| {
+        let body = body(&text, &result, limit, stats.then(|| stats_of(&result, took, when, per_step)));
+        (body, result.lease)
     })
     .await?;
-    Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
+    let response = ([(header::CONTENT_TYPE, "application/json")], body).into_response();
+    Ok(in_pieces(plane, response, lease).await)
 }
 
 fn body(query: &str, result: &QueryResult, limit: usize, stats: Option<serde_json::Value>) -> String {

@@ -1,15 +1,16 @@
 //! `POST /api/v1/read`: remote read, in samples or in a stream of chunks, whichever the client prefers.
 
-use super::{ApiFailure, query::bounded};
-use crate::{Plane, Routes, access::Need};
+use super::{ApiFailure, pieces::in_pieces, query::bounded};
+use crate::{Plane, Routes, access::Need, params::body_of};
 use axum::{
-    body::{Body, Bytes},
+    body::Body,
+    extract::Request as HttpRequest,
     response::{IntoResponse, Response},
 };
 use collect::remote_read::{ReadError, ReadLimits, Request, chunks, samples};
 use futures_util::{StreamExt, stream};
 use http::{Method, header};
-use promql::EvalError;
+use promql::{EvalError, Lease};
 use std::{sync::Arc, time::Duration};
 use tokio::{runtime::Handle, sync::mpsc};
 
@@ -21,9 +22,10 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(super) fn add(routes: &mut Routes, plane: &Plane, need: Need) {
     let own = plane.clone();
-    routes.add(Method::POST, "/api/v1/read", need, move |body: Bytes| {
+    routes.add(Method::POST, "/api/v1/read", need, move |request: HttpRequest| {
         let plane = own.clone();
         async move {
+            let body = body_of(request).await?;
             let request = Request::read(&body).map_err(|e| ApiFailure::bad_data(e.to_string()))?;
             let request = request.under(plane.about.external_labels());
             if request.chunks { streamed(&plane, request).await } else { sampled(&plane, request).await }
@@ -49,7 +51,7 @@ async fn sampled(plane: &Plane, request: Request) -> Result<Response, ApiFailure
     })
     .await?;
     let headers = [(header::CONTENT_TYPE, "application/x-protobuf"), (header::CONTENT_ENCODING, "snappy")];
-    Ok((headers, body).into_response())
+    Ok(in_pieces(plane, (headers, body).into_response(), Lease::default()).await)
 }
 
 /// The stream begins with its first frame, so that what fails before it is answered as an error; what fails

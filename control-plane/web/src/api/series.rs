@@ -2,6 +2,7 @@
 
 use super::{
     ApiFailure,
+    pieces::in_pieces,
     query::{bounded, in_place},
     success, truncated,
 };
@@ -16,6 +17,7 @@ use axum::{
 };
 use http::Method;
 use model::{Labels, Limits, MatchOp, Matcher, Select, SelectError, SelectRequest, Timestamp};
+use promql::Lease;
 use std::{sync::Arc, time::Duration};
 
 /// How long looking for series may take: less than a request may, so that the answer has its shape.
@@ -100,7 +102,7 @@ async fn ask<T: serde::Serialize + Ord + Send + 'static>(
             return Ok(answer(all, &asked));
         }
     }
-    bounded(plane, timeout, move |cancel, _| {
+    let response = bounded(plane, timeout, move |cancel, _| {
         let mut all = Vec::new();
         for set in &asked.sets {
             let mut request = SelectRequest::new(set, asked.start, asked.end);
@@ -110,7 +112,8 @@ async fn ask<T: serde::Serialize + Ord + Send + 'static>(
         }
         Ok(answer(all, &asked))
     })
-    .await
+    .await?;
+    Ok(in_pieces(plane, response, Lease::default()).await)
 }
 
 fn answer<T: serde::Serialize + Ord>(mut all: Vec<T>, asked: &Asked) -> Response {

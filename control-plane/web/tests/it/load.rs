@@ -15,7 +15,10 @@ use std::{
     },
     time::Duration,
 };
-use tokio::sync::{Mutex, Semaphore, mpsc};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    sync::{Mutex, Semaphore, mpsc},
+};
 
 /// A store whose reads last until they are let go or stopped.
 #[derive(Debug)]
@@ -261,6 +264,61 @@ async fn what_all_queries_hold_together_is_bounded_but_for_rules() {
     assert_eq!(vigie.get(&format!("/api/v1/query?{small}")).await.status, 200);
     let groups = vigie.get("/api/v1/rules").await.json();
     assert_eq!(groups["data"]["groups"][0]["rules"][0]["health"], "ok", "{groups}");
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_come_is_not_waited_for() {
+    let vigie = Setup { query_timeout: Duration::from_secs(3600), ..Setup::default() }.start().await;
+    let address = vigie.base.trim_start_matches("http://");
+    for (path, kind) in [("query", "application/x-www-form-urlencoded"), ("read", "application/x-protobuf")] {
+        let mut client = tokio::net::TcpStream::connect(address).await.expect("connects");
+        let head = format!(
+            "POST /api/v1/{path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: {kind}\r\ncontent-length: 100\r\n\r\nq"
+        );
+        client.write_all(head.as_bytes()).await.expect("sent");
+        // Time goes on by itself while nothing else does.
+        tokio::time::pause();
+        let mut answer = [0; 12];
+        client.read_exact(&mut answer).await.expect("an answer");
+        tokio::time::resume();
+        assert_eq!(&answer, b"HTTP/1.1 408", "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_large_answer_that_nobody_takes_is_let_go() {
+    let vigie = Setup { storm: 1000, query_memory: 256 << 20, ..Setup::default() }.start().await;
+    let (start, end) = ("1700000000", "1700000249.5");
+    let params = [("query", "storm"), ("start", start), ("end", end), ("step", "0.5")];
+    let path = format!("/api/v1/query_range?{}", encoded(&params));
+    let address = vigie.base.trim_start_matches("http://").parse().expect("an address");
+    // No more of it is on its way than the kernel holds.
+    let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
+    socket.set_recv_buffer_size(4096).expect("small");
+    let mut client = socket.connect(address).await.expect("connects");
+    client
+        .write_all(format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n").as_bytes())
+        .await
+        .expect("sent");
+    let mut head = [0; 2048];
+    let read = client.read(&mut head).await.expect("a head");
+    let head = String::from_utf8_lossy(&head[..read]).to_lowercase();
+    let length = head.split("content-length: ").nth(1).and_then(|rest| rest.split("\r\n").next());
+    let length: usize = length.and_then(|n| n.parse().ok()).expect("it says how long it is");
+    assert!(length > 8 << 20, "{length} bytes: {head}");
+    assert!(vigie.pool.lent() > 6 << 20, "it is counted while it waits: {}", vigie.pool.lent());
+    // Time goes on by itself while nothing else does.
+    tokio::time::pause();
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    tokio::time::resume();
+    assert_eq!(vigie.pool.lent(), 0, "nobody came for it");
+    let mut rest = Vec::new();
+    let _end_or_reset = client.read_to_end(&mut rest).await;
+    assert!(rest.len() + 2048 < length, "it was not kept: {} of {length}", rest.len());
+    // Who takes it gets all of it.
+    let whole = vigie.get(&path).await;
+    assert_eq!((whole.status, whole.text.len()), (200, length));
+    assert_eq!(whole.json()["data"]["result"].as_array().map(Vec::len), Some(1000));
 }
 
 /// A store that breaks.

@@ -198,6 +198,8 @@ pub(crate) struct Running {
     pub(crate) ready: Arc<AtomicBool>,
     /// As they are declared, without health and metrics.
     pub(crate) routes: Vec<RouteInfo>,
+    /// The memory that queries share.
+    pub(crate) pool: Arc<MemoryPool>,
     /// What the next reload answers.
     pub(crate) reload: Arc<Mutex<Result<(), String>>>,
     /// Where the configuration is.
@@ -283,8 +285,9 @@ impl Setup {
 
         let reload = Arc::new(Mutex::new(Ok(())));
         let outcome = Arc::clone(&reload);
-        let pool = Some(Arc::new(MemoryPool::new(self.query_memory)));
-        let asked = Engine::new(EngineConfig { pool, ..engine.config().clone() });
+        let pool = Arc::new(MemoryPool::new(self.query_memory));
+        let shared = Some(Arc::clone(&pool));
+        let asked = Engine::new(EngineConfig { pool: shared, ..engine.config().clone() });
         let write = Receiver::new(
             self.append.unwrap_or_else(|| Arc::clone(&store) as Arc<dyn model::Append>),
             Arc::new(model::NoExemplars),
@@ -332,7 +335,7 @@ impl Setup {
         let router = service.router(routes.into_router());
         Server::start(&tasks, "vigie", bound, router, Duration::from_secs(1));
         let http = client::build(Duration::from_secs(15)).expect("client");
-        Running { base, http, tasks, ready, routes: list, reload, dir, state }
+        Running { base, http, tasks, ready, pool, routes: list, reload, dir, state }
     }
 }
 
