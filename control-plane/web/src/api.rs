@@ -23,6 +23,7 @@ use http::{HeaderValue, StatusCode, header};
 
 pub(crate) use explain::explain;
 pub use json::write_value;
+pub(crate) use pieces::in_pieces;
 pub(crate) use query::{How, Query, When, bounded, run as run_query};
 
 /// An error as Prometheus answers it.

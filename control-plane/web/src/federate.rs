@@ -6,7 +6,7 @@
 use crate::{
     Plane, Routes,
     access::{Need, Role},
-    api::{ApiFailure, bounded},
+    api::{ApiFailure, bounded, in_pieces},
     params::Params,
 };
 use axum::{
@@ -19,7 +19,7 @@ use model::{
     labels::{METRIC_NAME, is_legacy_metric_name, is_legacy_name},
     number,
 };
-use promql::EvalError;
+use promql::{EvalError, Lease};
 use std::{borrow::Cow, collections::BTreeMap, fmt::Write, sync::Arc};
 
 pub(crate) fn add(routes: &mut Routes, plane: &Plane) {
@@ -67,7 +67,8 @@ async fn federate(plane: &Plane, headers: &HeaderMap, params: &Params) -> Result
     } else {
         "text/plain; version=0.0.4; charset=utf-8; escaping=underscores"
     };
-    Ok(([(header::CONTENT_TYPE, kind)], body).into_response())
+    let response = ([(header::CONTENT_TYPE, kind)], body).into_response();
+    Ok(in_pieces(plane, response, Lease::default()).await)
 }
 
 fn newest(

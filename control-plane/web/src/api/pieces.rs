@@ -22,7 +22,7 @@ const PIECE: usize = 1 << 20;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Lets an answer leave in pieces if it is large. `lease` is what was taken for it.
-pub(super) async fn in_pieces(plane: &Plane, response: Response, mut lease: Lease) -> Response {
+pub(crate) async fn in_pieces(plane: &Plane, response: Response, mut lease: Lease) -> Response {
     let (mut parts, body) = response.into_parts();
     let length = body.size_hint().exact().and_then(|n| usize::try_from(n).ok());
     let Some(length) = length.filter(|n| *n > PIECE) else { return Response::from_parts(parts, body) };
