@@ -123,5 +123,17 @@ pub(crate) fn document(
     }
 }
 
+/// The tree of a file for one section of it. Of a whole `prometheus.yml`, whoever reads the scrape jobs tells what is
+/// wrong with the file itself.
+pub(crate) fn document_for_section(
+    file: File<'_>,
+    whole_prometheus: bool,
+    values: &dyn Fn(&str) -> Option<String>,
+    problems: &mut Problems,
+) -> Option<Document> {
+    let mut elsewhere = Problems::default();
+    document(file, values, if whole_prometheus { &mut elsewhere } else { problems })
+}
+
 #[cfg(test)]
 mod tests;

@@ -100,6 +100,8 @@ pub struct GroupView {
 #[derive(Debug)]
 struct Running {
     globals: Arc<Globals>,
+    /// Those of `globals`, as templates take them.
+    external_labels: Arc<[(String, String)]>,
     state: Mutex<GroupState>,
     view: ArcSwap<GroupView>,
 }
@@ -189,6 +191,8 @@ impl Rules {
         old: Vec<Shared>,
     ) {
         let globals = Arc::new(globals);
+        let external_labels: Arc<[(String, String)]> =
+            globals.external_labels.iter().map(|l| (l.name.to_string(), l.value.to_string())).collect();
         self.end_under_old_labels(&stored, &globals).await;
         let generation = self.tasks.group();
         let (mut groups, mut ordinals) = (Vec::new(), BTreeMap::new());
@@ -197,8 +201,13 @@ impl Rules {
                 stored.remove(key).unwrap_or_default()
             });
             let view = ArcSwap::from_pointee(view(&state, globals.interval));
-            let (globals, state) = (Arc::clone(&globals), Mutex::new(state));
-            groups.push((config.clone(), Arc::new(Running { globals, state, view })));
+            let running = Running {
+                globals: Arc::clone(&globals),
+                external_labels: Arc::clone(&external_labels),
+                state: Mutex::new(state),
+                view,
+            };
+            groups.push((config.clone(), Arc::new(running)));
         }
         let names: Vec<(String, String)> =
             groups.iter().map(|(c, _)| (c.file.clone(), c.name.clone())).collect();
@@ -313,28 +322,26 @@ impl Rules {
     /// One evaluation of one group: results written, changes saved, alerts handed over.
     fn evaluate(&self, running: &Running, cancel: &Cancel) -> anyhow::Result<String> {
         let mut group = locked(&running.state);
-        let outcome = self.evaluate_group(&mut group, &running.globals, cancel);
+        let outcome = self.evaluate_group(running, &mut group, cancel);
         running.view.store(Arc::new(view(&group, running.globals.interval)));
         outcome
     }
 
     fn evaluate_group(
         &self,
+        running: &Running,
         group: &mut GroupState,
-        globals: &Globals,
         cancel: &Cancel,
     ) -> anyhow::Result<String> {
         let at = self.deps.clock.now_ms();
         let clock = self.deps.clock.clone();
-        let external_labels: Vec<(String, String)> =
-            globals.external_labels.iter().map(|l| (l.name.to_string(), l.value.to_string())).collect();
         let world = World {
             engine: &self.deps.engine,
             select: &*self.deps.select,
             append: &*self.deps.append,
             cancel,
             external_url: &self.deps.external_url,
-            external_labels: &external_labels,
+            external_labels: &running.external_labels,
             settled_at: self.settled_at.load(Ordering::Relaxed),
         };
         let changes: Changes = group.evaluate(at, world, &|| clock.elapsed());
@@ -352,7 +359,7 @@ impl Rules {
         let mut handed: Vec<Alert> = Vec::new();
         for rule in &group.rules {
             let url = graph_url(&self.deps.external_url, &rule.config.query);
-            handed.extend(rule.alerts.to_hand_over(&url).into_iter().map(|a| globals.labelled(a)));
+            handed.extend(rule.alerts.to_hand_over(&url).into_iter().map(|a| running.globals.labelled(a)));
         }
         self.deps.sink.accept(at, &handed)?;
         let mut told = Vec::new();

@@ -3,7 +3,7 @@
 use kit::{
     problem::{Problem, Problems},
     secret::Secret,
-    settings::{Settings, setting_problem},
+    settings::{Settings, setting_problem, truth},
 };
 use promql::EngineConfig;
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
@@ -127,9 +127,12 @@ impl QueryLimits {
 fn experimental(text: &str, default: EngineConfig, problems: &mut Problems) -> EngineConfig {
     let mut config = EngineConfig { experimental: false, ..default };
     for word in text.split(',').map(str::trim) {
-        match word.to_lowercase().as_str() {
-            "true" | "1" | "yes" | "on" => config.experimental = true,
-            "false" | "0" | "no" | "off" => {}
+        let lower = word.to_lowercase();
+        if let Some(on) = truth(&lower) {
+            config.experimental |= on;
+            continue;
+        }
+        match lower.as_str() {
             "promql-experimental-functions"
             | "promql-extended-range-selectors"
             | "promql-binop-fill-modifiers" => config.experimental = true,

@@ -46,7 +46,10 @@ pub(crate) async fn body_of(request: Request) -> Result<Bytes, ApiFailure> {
     match tokio::time::timeout(PATIENCE, Bytes::from_request(request, &())).await {
         Ok(Ok(body)) => Ok(body),
         Ok(Err(e)) => Err(failed(e.status(), &e.body_text())),
-        Err(_) => Err(failed(StatusCode::REQUEST_TIMEOUT, "it took longer than 25 s to come")),
+        Err(_) => {
+            let why = format!("it took longer than {} s to come", PATIENCE.as_secs());
+            Err(failed(StatusCode::REQUEST_TIMEOUT, &why))
+        }
     }
 }
 

@@ -120,6 +120,15 @@ pub const NAMES: &[(&str, &str, &str)] = &[
     ("TRIAL_PERIOD_DAYS", "30", "days a trial lasts"),
 ];
 
+/// Whether a word in small letters says yes or no, if it says either.
+pub fn truth(word: &str) -> Option<bool> {
+    match word {
+        "true" | "1" | "yes" | "on" => Some(true),
+        "false" | "0" | "no" | "off" => Some(false),
+        _ => None,
+    }
+}
+
 /// One snapshot of the environment. `Debug` shows names, never values.
 #[derive(Clone, Default)]
 pub struct Settings {
@@ -191,12 +200,10 @@ impl Settings {
     pub fn flag(&self, name: &str, default: bool, problems: &mut Problems) -> bool {
         match self.get(name).map(str::to_lowercase).as_deref() {
             None => default,
-            Some("true" | "1" | "yes" | "on") => true,
-            Some("false" | "0" | "no" | "off") => false,
-            Some(other) => {
-                problems.push(setting_problem(name, format!("{other:?} is neither true nor false")));
+            Some(word) => truth(word).unwrap_or_else(|| {
+                problems.push(setting_problem(name, format!("{word:?} is neither true nor false")));
                 default
-            }
+            }),
         }
     }
 

@@ -4,7 +4,7 @@ use super::{
     convert::Promotion,
     name::{LabelNamer, MetricNamer},
 };
-use crate::config::{File, document};
+use crate::config::{File, document_for_section};
 use kit::{
     problem::Problems,
     yaml::{Document, MapReader, Node},
@@ -53,11 +53,7 @@ impl OtlpConfig {
         values: &dyn Fn(&str) -> Option<String>,
     ) -> Result<OtlpConfig, Problems> {
         let mut problems = Problems::default();
-        // Whoever reads the scrape jobs of a whole file tells what is wrong with all of it.
-        let doc = match whole_prometheus {
-            true => document(file, values, &mut Problems::default()),
-            false => document(file, values, &mut problems),
-        };
+        let doc = document_for_section(file, whole_prometheus, values, &mut problems);
         let config = doc.map(|doc| read(&doc, whole_prometheus, &mut problems)).unwrap_or_default();
         problems.into_result(config)
     }

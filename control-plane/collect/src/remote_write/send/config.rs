@@ -3,7 +3,7 @@
 //! Fields of Prometheus that are known and not built yet are refused by name.
 
 use crate::{
-    config::{File, document},
+    config::{File, document_for_section},
     remote_write::{Protocol, V1_MESSAGE, V2_MESSAGE},
     scrape::{
         client::{self, HttpConfig, Place},
@@ -96,12 +96,7 @@ impl SendConfig {
     ) -> Result<SendConfig, Problems> {
         let mut problems = Problems::default();
         let mut config = SendConfig::default();
-        // Whoever reads the scrape jobs of a whole file tells what is wrong with all of it.
-        let doc = if whole_prometheus {
-            document(file, values, &mut Problems::default())
-        } else {
-            document(file, values, &mut problems)
-        };
+        let doc = document_for_section(file, whole_prometheus, values, &mut problems);
         if let Some(doc) = doc {
             config = read(&doc, whole_prometheus, values, &mut problems);
         }
